@@ -1,0 +1,5 @@
+"""`python -m batch` is `token-batch`."""
+
+from batch.cli import main
+
+main()

@@ -1,0 +1,406 @@
+"""Flags become settings, one function per command, outcomes become exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from pydantic import SecretStr
+
+from batch import __version__, documents, run, settings
+from batch.errors import BusyError, SettingsError, StopRun, TokenBatchError, UsageError
+from batch.models import DateOrder, Status
+from batch.run import INTERRUPTED, Ended, Source
+from batch.settings import Settings
+from batch.simulator import SimulatedApi
+from batch.terminal import Terminal, start_logging, time_left
+
+ALL_WELL = 0
+SOME_NOT = 1
+NOTHING_SENT = 2
+STOPPED_EARLY = 3
+FAULT = 70
+BUSY = 75
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Bulk updates of charging tokens in the Spirii platform, from a CSV or Excel sheet.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class LogFormat(StrEnum):
+    """How stderr is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def _panel(name: str, help_: str, **more: Any) -> Any:
+    return typer.Option(name, help=help_, show_default=False, **more)
+
+
+Sheet = Annotated[str, typer.Argument(help="A CSV or Excel file, or - for standard input.")]
+RunName = Annotated[str | None, typer.Argument(help="A run's name; without it, the latest.")]
+
+Worksheet = Annotated[str | None, _panel("--sheet", "The worksheet, by name.")]
+Map = Annotated[
+    list[str] | None, _panel("--map", 'What a column means: "Card no=label". Repeatable.')
+]
+Delimiter = Annotated[str | None, _panel("--delimiter", "Between cells of a CSV file.")]
+Encoding = Annotated[str | None, _panel("--encoding", "Of a CSV file, such as windows-1252.")]
+Timezone = Annotated[
+    str | None, _panel("--timezone", "Of times without one, such as Europe/Copenhagen [UTC].")
+]
+DateOrderFlag = Annotated[
+    DateOrder | None, _panel("--date-order", "How to read 03/04/2026: dmy or mdy.")
+]
+ClearMarker = Annotated[
+    str | None, _panel("--clear-marker", "What a cell says to empty its field [NULL].")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse a sheet with any invalid row.")]
+
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Use the built-in simulated API; nothing real changes.")
+]
+BaseUrl = Annotated[str | None, _panel("--base-url", f"Of the API [{settings.PRODUCTION}].")]
+Reports = Annotated[Path | None, _panel("--reports", "The folder of all runs [reports].")]
+ReadRate = Annotated[str | None, _panel("--read-rate", "The budget for reads [600/min].")]
+WriteRate = Annotated[
+    str | None, _panel("--write-rate", "The budget for writes, N/s, N/min, N/h or N/10s [120/min].")
+]
+Workers = Annotated[int | None, _panel("--workers", "Requests under way at once [64].", min=1)]
+Tries = Annotated[int | None, _panel("--tries", "For one request [6].", min=1)]
+Timeout = Annotated[float | None, _panel("--timeout", "Seconds for one request [30].", min=0.001)]
+MaxOutage = Annotated[
+    float | None, _panel("--max-outage", "Seconds the API may ask to wait [3600].", min=0.001)
+]
+MaxChanges = Annotated[
+    int | None, _panel("--max-changes", "Refuse a plan that changes more tokens.", min=1)
+]
+PinDefaults = Annotated[
+    bool,
+    typer.Option(
+        "--pin-defaults",
+        help="Send validFrom, isActive and roamingEnabled as they are along with every change.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for jobs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Log = Annotated[LogFormat, typer.Option("--log-format", help="Of stderr.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _about(
+    *, version: Annotated[bool, typer.Option("--version", help="Say the version.")] = False
+) -> None:
+    if version:
+        typer.echo(f"token-batch {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    sheet: Sheet,
+    worksheet: Worksheet = None,
+    map_: Map = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    timezone: Timezone = None,
+    date_order: DateOrderFlag = None,
+    clear_marker: ClearMarker = None,
+    *,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Read and validate a sheet; offline. Every problem is listed by cell."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    checked = run.check(Source(sheet, worksheet, _mapping(map_)), chosen)
+    if as_json:
+        typer.echo(documents.as_json(documents.of_check(checked)))
+    else:
+        _terminal(chosen).show_check(checked)
+    raise typer.Exit(SOME_NOT if checked.problems else ALL_WELL)
+
+
+@app.command()
+def plan(
+    sheet: Sheet,
+    worksheet: Worksheet = None,
+    map_: Map = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    timezone: Timezone = None,
+    date_order: DateOrderFlag = None,
+    clear_marker: ClearMarker = None,
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    write_rate: WriteRate = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    max_changes: MaxChanges = None,
+    *,
+    strict: Strict = False,
+    simulate: Simulate = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Show what would change, old → new; nothing is sent."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    source = Source(sheet, worksheet, _mapping(map_))
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, as_json=as_json)
+        proposal = _asynchronously(run.propose(source, chosen, terminal))
+    if as_json:
+        seconds = time_left(len(proposal.plan.operations), chosen.write_rate).total_seconds()
+        document = documents.of_plan(proposal, simulated=simulate, seconds_needed=seconds)
+        typer.echo(documents.as_json(document))
+    else:
+        terminal.show_plan(proposal)
+    unfit = sum(proposal.counts().values()) - proposal.counts()[Status.UNCHANGED]
+    raise typer.Exit(SOME_NOT if unfit else ALL_WELL)
+
+
+@app.command()
+def apply(
+    sheet: Sheet,
+    worksheet: Worksheet = None,
+    map_: Map = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    timezone: Timezone = None,
+    date_order: DateOrderFlag = None,
+    clear_marker: ClearMarker = None,
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    write_rate: WriteRate = None,
+    workers: Workers = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    max_outage: MaxOutage = None,
+    max_changes: MaxChanges = None,
+    *,
+    pin_defaults: PinDefaults = False,
+    strict: Strict = False,
+    simulate: Simulate = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Plan, confirm, send, and report every row."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("there is no terminal to confirm the plan on: add --yes to apply it")
+    source = Source(sheet, worksheet, _mapping(map_))
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, yes=yes, as_json=as_json)
+        ended = _asynchronously(run.apply(source, chosen, terminal))
+    if ended is None:
+        raise UsageError("not confirmed: nothing was sent")
+    _exit(ended, terminal, as_json=as_json)
+
+
+@app.command()
+def resume(
+    name: RunName = None,
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    write_rate: WriteRate = None,
+    workers: Workers = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    max_outage: MaxOutage = None,
+    *,
+    pin_defaults: PinDefaults = False,
+    simulate: Simulate = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Go on with a run that stopped, however it stopped."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    folder = run.named_run(chosen.reports, name)
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, as_json=as_json)
+        ended = _asynchronously(run.resume(folder, chosen, terminal))
+    _exit(ended, terminal, as_json=as_json)
+
+
+@app.command()
+def runs(
+    reports: Reports = None, *, as_json: AsJson = False, log_format: Log = LogFormat.TEXT
+) -> None:
+    """All runs, the latest last."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    found = run.runs(chosen.reports)
+    if as_json:
+        typer.echo(documents.as_json(found))
+    else:
+        _terminal(chosen).show_runs(found)
+
+
+@app.command()
+def report(
+    name: RunName = None,
+    reports: Reports = None,
+    *,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Write a run's reports again."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    summary = run.write_reports(run.named_run(chosen.reports, name))
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+    else:
+        _terminal(chosen).show_end(Ended(summary))
+
+
+@app.command()
+def simulate(
+    reports: Reports = None,
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Run the simulated API as a server of its own, until Ctrl-C."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    api = SimulatedApi(_simulated_store(chosen), host=host, port=port)
+    api.run_foreground(lambda url: typer.echo(f"SIMULATED: the token API answers at {url}"))
+
+
+def main() -> NoReturn:
+    """The command line: every error one sentence on stderr, every end an exit code."""
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        app()
+    except BusyError as error:
+        _fail(str(error), BUSY)
+    except StopRun as error:
+        _fail(f"{error}; go on with `token-batch resume`", STOPPED_EARLY)
+    except TokenBatchError as error:
+        _fail(str(error), NOTHING_SENT)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last resort, which names its log
+        _fail(f"a fault of token-batch itself ({error!r}): details in {_fault_log()}", FAULT)
+    sys.exit(ALL_WELL)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"token-batch: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _fault_log() -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="token-batch-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        log.write(traceback.format_exc())
+    return log.name
+
+
+def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
+    """Show how the run ended, and say it to the shell."""
+    if as_json:
+        typer.echo(documents.as_json(ended.summary))
+    else:
+        terminal.show_end(ended)
+    if ended.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if ended.stop:
+        raise typer.Exit(STOPPED_EARLY)
+    raise typer.Exit(ALL_WELL if ended.summary.all_well else SOME_NOT)
+
+
+def _chosen(given: dict[str, Any]) -> Settings:
+    """The settings, of a command's parameters those that are one: they bear the same names."""
+    return settings.load(
+        **{
+            name: value
+            for name, value in given.items()
+            if name in Settings.model_fields and value not in (None, False)
+        }
+    )
+
+
+def _mapping(pairs: list[str] | None) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs or ():
+        header, equals, meaning = pair.rpartition("=")
+        if not equals or not header.strip() or not meaning.strip():
+            raise SettingsError(f'--map {pair!r}: write for example --map "Card no=label"')
+        mapping[header.strip()] = meaning.strip()
+    return mapping
+
+
+def _terminal(chosen: Settings, *, yes: bool = False, as_json: bool = False) -> Terminal:
+    return Terminal(
+        write_rate=chosen.write_rate, yes=yes, simulated=chosen.simulated, as_json=as_json
+    )
+
+
+@contextmanager
+def _account(chosen: Settings, *, simulate: bool) -> Iterator[Settings]:
+    """The settings for the account to work on: the real one, or the simulated API's."""
+    if not simulate:
+        _ = chosen.key  # a missing key is said before a long sheet is read
+        yield chosen
+        return
+    store = _simulated_store(chosen)
+    with SimulatedApi(store) as api:
+        key = SecretStr("simulated")
+        yield chosen.model_copy(update={"simulated": True, "base_url": api.url, "api_key": key})
+
+
+def _simulated_store(chosen: Settings) -> Path:
+    try:
+        chosen.reports.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"{chosen.reports} cannot be made ({error.strerror}): name another folder with "
+            "--reports"
+        ) from error
+    return chosen.reports / "simulated.sqlite"
+
+
+def _asynchronously(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(work)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop's where the extra `fast` is installed, else Python's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - an optional extra
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -1,0 +1,1 @@
+"""HTTP, pace and retries: the way to the token API."""

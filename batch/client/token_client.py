@@ -1,0 +1,336 @@
+"""One attempt each: a request in the API's words, its answer or failure in ours.
+
+Facts about paths, fields, limits and status codes come from the API's public reference
+("Update a token", "Get a list of tokens", "Get a token by ID", "Errors", "Rate limits").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from batch.client.pacing import Pace
+from batch.errors import KeyRefused, NotTheApi, Refused, StopRun, TryAgain, Unavailable
+from batch.models import Field, Token, Value, iso
+
+PAGE_LIMIT = 1000  # tokens: the most that one listing answers
+
+OK = 200
+UNAUTHORIZED = 401
+NOT_FOUND = 404
+TOO_MANY_REQUESTS = 429
+TRY_AGAIN = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})
+
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+IN_DOUBT = (
+    httpx.ReadTimeout,
+    httpx.WriteTimeout,
+    httpx.ReadError,
+    httpx.WriteError,
+    httpx.CloseError,
+    httpx.RemoteProtocolError,
+    httpx.DecodingError,
+)
+NEVER_BETTER = (
+    httpx.UnsupportedProtocol,
+    httpx.LocalProtocolError,
+    httpx.TooManyRedirects,
+    httpx.InvalidURL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the listing, and how many tokens the whole of it has."""
+
+    data: list[Token]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 200 to a PATCH: the token as it is now."""
+
+    token: Token
+    http_status: int
+    request_id: str
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire so far."""
+
+    requests: int = 0
+    reads: int = 0
+    writes: int = 0
+    refusals_429: int = 0
+
+
+T = TypeVar("T")
+
+_PAGE = TypeAdapter(Page)
+_TOKEN = TypeAdapter(Token)
+
+
+async def _nothing() -> None:
+    return
+
+
+class TokenClient:
+    """The token API, one attempt a call, each within its budget.
+
+    Every method raises TryAgain when a later attempt may succeed, Refused for the API's final
+    word about this request, KeyRefused, NotTheApi or Unavailable when no request would fare
+    better, and Abandoned when the run is stopping and the request was not sent.
+
+    `longest_pause` (seconds): a server that asks for more than that is Unavailable.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        base_url: str,
+        key: SecretStr,
+        reads: Pace,
+        writes: Pace,
+        longest_pause: float,
+    ) -> None:
+        self._transport = transport
+        self._tokens = f"{base_url.rstrip('/')}/v2/tokens"
+        self._key = key
+        self._reads = reads
+        self._writes = writes
+        self._longest_pause = longest_pause
+        self.traffic = Traffic()
+
+    async def page(self, offset: int, limit: int = PAGE_LIMIT) -> Page:
+        """Tokens `offset` … by ascending id."""
+        query = f"limit={limit}&offset={offset}&sortBy=id&sortDirection=asc"
+        response = await self._exchange("GET", f"{self._tokens}?{query}", self._reads)
+        return _parsed(_PAGE, response)
+
+    async def token(self, token_id: int) -> Token | None:
+        """The token, None if there is none with this id."""
+        try:
+            response = await self._exchange("GET", f"{self._tokens}/{token_id}", self._reads)
+        except Refused as error:
+            if error.http_status == NOT_FOUND:
+                return None
+            raise
+        return _the_token(token_id, response)
+
+    async def update(
+        self,
+        token_id: int,
+        changes: Mapping[Field, Value],
+        before: Callable[[], Awaitable[None]] = _nothing,
+    ) -> Answer:
+        """Ask for the changes. `before` is awaited when the request is about to leave."""
+        url = f"{self._tokens}/{token_id}"
+        response = await self._exchange("PATCH", url, self._writes, body(changes), before)
+        token = _the_token(token_id, response)
+        return Answer(token, response.status_code, _request_id(response))
+
+    def close(self) -> None:
+        """No further request leaves; those under way go on."""
+        self._reads.close()
+        self._writes.close()
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        pace: Pace,
+        content: bytes | None = None,
+        before: Callable[[], Awaitable[None]] = _nothing,
+    ) -> httpx.Response:
+        await pace.enter()
+        try:
+            await before()
+            self._count(method)
+            response = await self._attempt(self._request(method, url, content))
+        finally:
+            pace.leave()
+        if response.status_code == OK:
+            return response
+        raise self._failure(response)
+
+    def _count(self, method: str) -> None:
+        self.traffic.requests += 1
+        if method == "GET":
+            self.traffic.reads += 1
+        else:
+            self.traffic.writes += 1
+
+    def _request(self, method: str, url: str, content: bytes | None) -> httpx.Request:
+        headers = {
+            "Authorization": f"Bearer {self._key.get_secret_value()}",
+            "Accept": "application/json",
+            "User-Agent": "token-batch",
+        }
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        return httpx.Request(method, url, headers=headers, content=content)
+
+    async def _attempt(self, request: httpx.Request) -> httpx.Response:
+        # The transport is asked directly: httpx's client above it would follow a redirect with
+        # a PATCH and keep cookies, and costs more than the request itself.
+        try:
+            return await self._transport.handle_async_request(request)
+        except NOT_SENT as error:
+            raise TryAgain(_unreached(request, error), doubtful=False) from error
+        except IN_DOUBT as error:
+            message = f"no answer from {request.url.host} ({type(error).__name__}: {error})"
+            raise TryAgain(message, doubtful=True) from error
+        except NEVER_BETTER as error:
+            raise NotTheApi(f"{request.url} cannot be asked: {error}") from error
+
+    def _failure(self, response: httpx.Response) -> Exception:
+        """What an answer other than 200 means for whoever asked, and for everybody."""
+        status = response.status_code
+        code, message = _reason(response)
+        request_id = _request_id(response)
+        if status == UNAUTHORIZED:
+            return KeyRefused(f"the API does not accept the key (401: {message})")
+        if response.is_redirect or response.is_informational:
+            return NotTheApi(f"{self._tokens} answers {status} and is not the API; mend the URL")
+        if status in TRY_AGAIN:
+            wait = self._pause(response)
+            if isinstance(wait, StopRun):
+                return wait
+            return TryAgain(
+                message,
+                doubtful=status != TOO_MANY_REQUESTS,
+                http_status=status,
+                retry_after=wait,
+                request_id=request_id,
+            )
+        if response.is_success:
+            return TryAgain(
+                f"the API answered {status} without the token", doubtful=True, http_status=status
+            )
+        return Refused(
+            message,
+            http_status=status,
+            code=code,
+            request_id=request_id,
+            doubtful=response.is_server_error,
+        )
+
+    def _pause(self, response: httpx.Response) -> float | Unavailable | None:
+        """Make everybody wait as long as the server asks: the limit is the account's."""
+        if response.status_code == TOO_MANY_REQUESTS:
+            self.traffic.refusals_429 += 1
+        seconds = retry_after(response.headers)
+        if seconds is None:
+            return None
+        if seconds > self._longest_pause:
+            return Unavailable(f"the API asks to wait {seconds:.0f} seconds; resume later")
+        self._reads.pause(seconds)
+        self._writes.pause(seconds)
+        return seconds
+
+
+def body(changes: Mapping[Field, Value]) -> bytes:
+    """The changes as the API's PATCH body."""
+    fields: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name is Field.APP_USER_ID:
+            fields["identifier"] = {"appUserId": value}
+        else:
+            fields[name.value] = iso(value) if isinstance(value, datetime) else value
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from either form of Retry-After; None when it says nothing usable.
+
+    A date is measured against the answer's own Date, because the clocks may differ.
+    """
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        until = _http_date(text)
+        if until is None:
+            return None
+        now = _http_date(headers.get("date", "")) or datetime.now(UTC)
+        seconds = (until - now).total_seconds()
+    return max(seconds, 0.0) if isfinite(seconds) else None
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _unreached(request: httpx.Request, error: Exception) -> str:
+    return f"cannot connect to {request.url.host}: {error}"
+
+
+def _parsed(kind: TypeAdapter[T], response: httpx.Response) -> T:
+    try:
+        return kind.validate_json(response.content)
+    except ValidationError as error:
+        raise TryAgain(
+            f"{response.request.url.host} answered 200, but not as the token API does "
+            f"({_described(response)})",
+            doubtful=True,
+            http_status=OK,
+            request_id=_request_id(response),
+        ) from error
+
+
+def _the_token(token_id: int, response: httpx.Response) -> Token:
+    token = _parsed(_TOKEN, response)
+    if token.id != token_id:
+        raise TryAgain(
+            f"asked for token {token_id}, the API answered with token {token.id}",
+            doubtful=True,
+            http_status=OK,
+        )
+    return token
+
+
+def _described(response: httpx.Response) -> str:
+    kind = response.headers.get("content-type", "no content type").split(";")[0]
+    return f"{kind}, {len(response.content)} bytes"
+
+
+def _request_id(response: httpx.Response) -> str:
+    """The id that support asks for: of the error body, or of the header."""
+    of_header: str = response.headers.get("x-request-id", "")
+    if response.status_code == OK:
+        return of_header
+    return _error(response).get("request_id") or of_header
+
+
+def _reason(response: httpx.Response) -> tuple[str, str]:
+    """The API's error code and message; newer pages nest them, the older has a message only."""
+    error = _error(response)
+    message = error.get("message") or f"{response.status_code} {response.reason_phrase}"
+    return error.get("code", ""), message
+
+
+def _error(response: httpx.Response) -> dict[str, str]:
+    try:
+        content = response.json()
+    except ValueError:
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    nested = content.get("error")
+    found = nested if isinstance(nested, dict) else content
+    return {name: str(value) for name, value in found.items() if value is not None}

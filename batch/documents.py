@@ -1,0 +1,116 @@
+"""What `--json` prints for commands that make no run: one document each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic_core import to_json
+
+from batch.models import Field, Problem, Status, Value
+from batch.report import Summary
+from batch.run import Checked, Proposal
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDocument:
+    """A sheet and everything that is wrong with it."""
+
+    sheet: str
+    sha256: str
+    rows: int
+    invalid_rows: int
+    ignored_columns: Sequence[str]
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field of one token."""
+
+    old: Value
+    new: Value
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOperation:
+    """One PATCH to one token."""
+
+    token_id: int
+    label: str | None
+    rows: Sequence[int]
+    changes: dict[Field, Change]
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRow:
+    """A row that needs no request."""
+
+    row: int
+    token_id: int | None
+    status: Status
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanDocument:
+    """What applying a sheet would do. `counts`: rows that need no request, by status."""
+
+    simulated: bool
+    check: CheckDocument
+    counts: dict[Status, int]
+    operations: Sequence[PlannedOperation]
+    settled: Sequence[SettledRow]
+    requests_used: int
+    requests_needed: int
+    seconds_needed: float
+
+
+def of_check(checked: Checked) -> CheckDocument:
+    """The document of `check`."""
+    sheet = checked.sheet
+    return CheckDocument(
+        sheet=sheet.name,
+        sha256=sheet.sha256,
+        rows=checked.rows,
+        invalid_rows=checked.invalid_rows,
+        ignored_columns=[c.header for c in sheet.columns if c.meaning is None],
+        problems=checked.problems,
+    )
+
+
+def of_plan(proposal: Proposal, *, simulated: bool, seconds_needed: float) -> PlanDocument:
+    """The document of `plan`."""
+    operations = [
+        PlannedOperation(
+            token_id=operation.token.id,
+            label=operation.token.identifier.label,
+            rows=operation.rows,
+            changes={
+                name: Change(operation.token.value(name), new)
+                for name, new in operation.changes.items()
+            },
+        )
+        for operation in proposal.plan.operations
+    ]
+    settled = [
+        SettledRow(
+            row.row, row.token.id if row.token else None, row.outcome.status, row.outcome.message
+        )
+        for row in proposal.plan.settled
+    ]
+    return PlanDocument(
+        simulated=simulated,
+        check=of_check(proposal.checked),
+        counts=proposal.counts(),
+        operations=operations,
+        settled=settled,
+        requests_used=proposal.reads,
+        requests_needed=len(operations),
+        seconds_needed=seconds_needed,
+    )
+
+
+def as_json(document: CheckDocument | PlanDocument | Summary | Sequence[Summary]) -> str:
+    """The document as text, indented."""
+    return to_json(document, indent=2).decode()

@@ -1,0 +1,25 @@
+"""Texts that a spreadsheet would take for a formula, and what it shows when one has no value."""
+
+from __future__ import annotations
+
+import re
+
+NOT_CALCULATED = "#GETTING_DATA"
+"""How a formula without a stored value is read: the word of Excel for a value still to come."""
+
+_TAKEN_FOR_A_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_MADE_HARMLESS = re.compile(r"'+[=+\-@\t\r]")
+
+
+def harmless(text: str) -> str:
+    """The text as it can be written to a file that a spreadsheet opens.
+
+    A text that would be taken for a formula gets an apostrophe before it. So does one that
+    only looks as if it had got one, so that `as_it_was` gives every text back.
+    """
+    return f"'{text}" if _TAKEN_FOR_A_FORMULA.match(text) else text
+
+
+def as_it_was(text: str) -> str:
+    """The text before `harmless`; any other text unchanged."""
+    return text[1:] if _MADE_HARMLESS.match(text) else text

@@ -1,0 +1,390 @@
+"""The durable record of a run: the only SQL.
+
+One SQLite file in the run's folder. It holds the sheet's rows as they were handed in, the
+operations with the token as it was read, and how each ended, so that a run can go on and its
+reports be written again without the sheet.
+
+An operation is `planned`, then `sending` (durable before its request leaves), then `settled`
+(durable before anybody is told). Commits are grouped: while one is on its way to the disk, the
+changes that come in wait together for the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from batch.errors import JournalError, RunError
+from batch.models import (
+    About,
+    Entry,
+    Field,
+    Line,
+    Operation,
+    Outcome,
+    Row,
+    State,
+    Status,
+    Token,
+    TokenPatch,
+    Value,
+    cell_text,
+    iso,
+)
+
+VERSION = 1
+FILE_NAME = "journal.sqlite"
+CHUNK = 500  # operations or rows held in memory at once while streaming
+
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE operations (
+    number INTEGER PRIMARY KEY,     -- the order of sending
+    token_id INTEGER NOT NULL,
+    token TEXT NOT NULL,            -- as it was read, JSON
+    changes TEXT NOT NULL,          -- the new values, JSON
+    state TEXT NOT NULL,            -- planned, sending or settled
+    status TEXT, code TEXT, message TEXT, http_status INTEGER,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    request_id TEXT, finished_at TEXT,
+    after TEXT                      -- the token as the API last told it, JSON
+);
+CREATE TABLE rows (
+    number INTEGER PRIMARY KEY,     -- as the spreadsheet shows it
+    cells TEXT NOT NULL,            -- as handed in, JSON
+    operation INTEGER REFERENCES operations,
+    token_id INTEGER, label TEXT,
+    status TEXT, code TEXT, message TEXT, finished_at TEXT
+);
+CREATE INDEX rows_by_operation ON rows (operation);
+-- A run that stopped leaves operations without an outcome: those that may have been sent are
+-- unknown until the run goes on, and the others were not sent.
+CREATE VIEW lines AS
+SELECT r.number, r.cells, COALESCE(o.token_id, r.token_id) AS token_id,
+    COALESCE(r.label, json_extract(o.token, '$.identifier.label'), '') AS label,
+    o.token, o.changes,
+    COALESCE(o.status, r.status, CASE o.state WHEN 'sending' THEN 'unknown' ELSE 'not_sent' END)
+        AS status,
+    COALESCE(o.message, r.message, '') AS message, COALESCE(o.code, r.code, '') AS code,
+    o.http_status, COALESCE(o.attempts, 0) AS attempts, COALESCE(o.request_id, '') AS request_id,
+    COALESCE(o.finished_at, r.finished_at) AS finished_at
+FROM rows AS r LEFT JOIN operations AS o ON o.number = r.operation;
+"""
+
+
+_TOKEN = TypeAdapter(Token)
+_Change = tuple[str, Sequence[Any], asyncio.Future[None]]
+
+
+class Journal:
+    """A run's record. Every method that writes is durable when it returns or is awaited.
+
+    JournalError when the disk or the file refuses.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        path = folder / FILE_NAME
+        # Commits leave the event loop for a thread; only one connection ever writes.
+        self._writer = sqlite3.connect(path, check_same_thread=False)
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = FULL")
+        self._reader = sqlite3.connect(path)
+        self._waiting: list[_Change] = []
+        self._committing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def create(cls, folder: Path) -> Self:
+        """A new journal in a folder that has none."""
+        with _sqlite_in_our_terms(folder):
+            journal = cls(folder)
+            journal._writer.executescript(_SCHEMA)
+            journal._writer.execute(f"PRAGMA user_version = {VERSION}")
+            return journal
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """The journal in this folder. RunError if there is none that this version reads."""
+        if not (folder / FILE_NAME).is_file():
+            raise RunError(f"{folder} holds no run: it has no {FILE_NAME}")
+        try:
+            journal = cls(folder)
+            (version,) = journal._reader.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise RunError(f"{folder / FILE_NAME} cannot be read: {error}") from error
+        if version != VERSION:
+            journal.close()
+            raise RunError(f"{folder / FILE_NAME} was not written by this version of token-batch")
+        return journal
+
+    def close(self) -> None:
+        """Close the file; nothing is lost, because nothing waits outside an `await`."""
+        self._reader.close()
+        self._writer.close()
+
+    # What a run is about
+
+    def note(self, **facts: Any) -> None:
+        """Remember facts of About by name; a later one replaces an earlier."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            self._writer.executemany(
+                "INSERT OR REPLACE INTO about VALUES (?, ?)",
+                [(name, json.dumps(value, default=_jsonable)) for name, value in facts.items()],
+            )
+
+    def about(self) -> About:
+        """All facts noted. RunError when the run was not even begun."""
+        facts = dict(self._reader.execute("SELECT name, value FROM about").fetchall())
+        try:
+            return About.model_validate({name: json.loads(facts[name]) for name in facts})
+        except ValidationError as error:
+            raise RunError(f"{self.folder} holds a run that was never begun") from error
+
+    # Before the sending
+
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """The sheet's rows, as handed in."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            self._writer.executemany(
+                "INSERT INTO rows (number, cells) VALUES (?, ?)",
+                ((row.number, _cells_json(row)) for row in rows),
+            )
+
+    def settle_rows(self, rows: Iterable[tuple[int, Outcome, Token | None]]) -> None:
+        """Rows that need no request, each with its outcome and, where found, its token."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            self._writer.executemany(
+                "UPDATE rows SET token_id = ?, label = ?, status = ?, code = ?, message = ?, "
+                "finished_at = ? WHERE number = ?",
+                (
+                    (
+                        token.id if token else None,
+                        token.identifier.label if token else None,
+                        outcome.status,
+                        outcome.code,
+                        outcome.message,
+                        _moment(outcome),
+                        row,
+                    )
+                    for row, outcome, token in rows
+                ),
+            )
+
+    def add_operations(self, operations: Iterable[Operation]) -> None:
+        """The plan, in the order of sending."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            for number, operation in enumerate(operations, start=1):
+                self._writer.execute(
+                    "INSERT INTO operations (number, token_id, token, changes, state) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (
+                        number,
+                        operation.token.id,
+                        _token_json(operation.token),
+                        _changes_json(operation.changes),
+                        State.PLANNED,
+                    ),
+                )
+                self._writer.executemany(
+                    "UPDATE rows SET operation = ? WHERE number = ?",
+                    [(number, row) for row in operation.rows],
+                )
+
+    # While sending
+
+    def start(self, number: int) -> asyncio.Future[None]:
+        """A request for this operation is about to leave."""
+        return self._change(
+            "UPDATE operations SET state = ? WHERE number = ?", (State.SENDING, number)
+        )
+
+    def settle(self, number: int, outcome: Outcome) -> asyncio.Future[None]:
+        """How the operation ended."""
+        return self._change(
+            "UPDATE operations SET state = ?, status = ?, code = ?, message = ?, http_status = ?, "
+            "attempts = attempts + ?, request_id = ?, finished_at = ?, after = ? WHERE number = ?",
+            (
+                State.SETTLED,
+                outcome.status,
+                outcome.code,
+                outcome.message,
+                outcome.http_status,
+                outcome.attempts,
+                outcome.request_id,
+                _moment(outcome),
+                _token_json(outcome.after) if outcome.after else None,
+                number,
+            ),
+        )
+
+    def release(self, number: int, attempts: int) -> asyncio.Future[None]:
+        """The run stops, and no request for this operation can have been applied."""
+        return self._change(
+            "UPDATE operations SET state = ?, attempts = attempts + ? WHERE number = ?",
+            (State.PLANNED, attempts, number),
+        )
+
+    def replan(self, number: int, operation: Operation) -> asyncio.Future[None]:
+        """The operation against its token as it is now; no request for that has left."""
+        return self._change(
+            "UPDATE operations SET state = ?, status = NULL, token = ?, changes = ? "
+            "WHERE number = ?",
+            (
+                State.PLANNED,
+                _token_json(operation.token),
+                _changes_json(operation.changes),
+                number,
+            ),
+        )
+
+    def _change(self, sql: str, values: Sequence[Any]) -> asyncio.Future[None]:
+        durable = asyncio.get_running_loop().create_future()
+        self._waiting.append((sql, values, durable))
+        if self._committing is None:
+            self._committing = asyncio.ensure_future(self._commit())
+        return durable
+
+    async def _commit(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            together, self._waiting = self._waiting, []
+            try:
+                # Statements run here and only the wait for the disk in a thread: a thread that
+                # shares Python with a busy event loop would wait for its turn at every one.
+                for sql, values, _ in together:
+                    self._writer.execute(sql, values)
+                await loop.run_in_executor(None, self._writer.commit)
+            except sqlite3.Error as error:
+                self._writer.rollback()
+                _fail(together, JournalError(f"{self.folder / FILE_NAME}: {error}"))
+            else:
+                for _, _, durable in together:
+                    if not durable.done():
+                        durable.set_result(None)
+        self._committing = None
+
+    # Telling
+
+    def unsettled(self) -> Iterator[Entry]:
+        """Operations without a known outcome, in the order of sending, read in chunks."""
+        last = 0
+        while True:
+            found = self._reader.execute(
+                "SELECT number, token, changes, state FROM operations "
+                "WHERE number > ? AND (state != ? OR status = ?) ORDER BY number LIMIT ?",
+                (last, State.SETTLED, Status.UNKNOWN, CHUNK),
+            ).fetchall()
+            if not found:
+                return
+            rows = self._rows_of(found[0][0], found[-1][0])
+            for number, token, changes, state in found:
+                operation = Operation(_token(token), _changes(changes), tuple(rows[number]))
+                yield Entry(number, operation, State(state))
+            last = found[-1][0]
+
+    def _rows_of(self, first: int, last: int) -> Mapping[int, list[int]]:
+        rows: dict[int, list[int]] = {}
+        for operation, row in self._reader.execute(
+            "SELECT operation, number FROM rows WHERE operation BETWEEN ? AND ? ORDER BY number",
+            (first, last),
+        ):
+            rows.setdefault(operation, []).append(row)
+        return rows
+
+    def counts(self) -> Counter[Status]:
+        """Rows by outcome, as the report will show them."""
+        found = self._reader.execute("SELECT status, COUNT(*) FROM lines GROUP BY status")
+        return Counter({Status(status): count for status, count in found})
+
+    def lines(self, statuses: Collection[Status] = tuple(Status)) -> Iterator[Line]:
+        """The rows that ended so, in the sheet's order, as the reports tell them."""
+        found = self._reader.execute(
+            "SELECT * FROM lines WHERE status IN (SELECT value FROM json_each(?)) ORDER BY number",
+            (json.dumps(statuses),),
+        )
+        return map(_line, found)
+
+    def updated_fields(self) -> set[Field]:
+        """The fields that the run changed in any token."""
+        found = self._reader.execute(
+            "SELECT DISTINCT key FROM operations, json_each(changes) WHERE status = ?",
+            (Status.UPDATED,),
+        )
+        return {Field(name) for (name,) in found}
+
+    def updated(self) -> Iterator[Operation]:
+        """The operations that changed their token, in the order of sending."""
+        found = self._reader.execute(
+            "SELECT number, token, changes FROM operations WHERE status = ? ORDER BY number",
+            (Status.UPDATED,),
+        )
+        for _, token, changes in found:
+            yield Operation(_token(token), _changes(changes), ())
+
+
+def _fail(together: Iterable[_Change], error: JournalError) -> None:
+    for _, _, durable in together:
+        if not durable.done():
+            durable.set_exception(error)
+
+
+@contextmanager
+def _sqlite_in_our_terms(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"{folder / FILE_NAME} cannot be written: {error}") from error
+
+
+def _line(found: tuple[Any, ...]) -> Line:
+    row, cells, token_id, label, token, changes, status, message, code, *rest = found
+    http_status, attempts, request_id, finished_at = rest
+    difference = Operation(_token(token), _changes(changes), ()).difference if token else ""
+    outcome = Outcome(
+        Status(status),
+        message,
+        code,
+        http_status,
+        attempts,
+        request_id,
+        finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
+    )
+    return Line(row, json.loads(cells), token_id, label, difference, outcome)
+
+
+def _jsonable(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else asdict(value)
+
+
+def _moment(outcome: Outcome) -> str | None:
+    return iso(outcome.finished_at) if outcome.finished_at else None
+
+
+def _cells_json(row: Row) -> str:
+    return json.dumps([cell_text(cell) for cell in row.cells], ensure_ascii=False)
+
+
+def _token_json(token: Token) -> bytes:
+    return _TOKEN.dump_json(token, by_alias=True)
+
+
+def _token(text: bytes) -> Token:
+    return _TOKEN.validate_json(text)
+
+
+def _changes_json(changes: Mapping[Field, Value]) -> str:
+    return json.dumps(changes, ensure_ascii=False, default=iso)
+
+
+def _changes(text: str) -> dict[Field, Value]:
+    return TokenPatch.model_validate_json(text).changes()

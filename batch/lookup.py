@@ -1,0 +1,141 @@
+"""The tokens that a sheet names, read in the cheaper of two ways.
+
+One page holds 1,000 tokens, and the first page tells how many there are: from then on it is
+known whether the other pages or single reads cost fewer requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from batch.client.retrying import Retrying
+from batch.client.token_client import OK, PAGE_LIMIT, Page, TokenClient
+from batch.errors import KeyRefused, NotTheApi, Refused, TryAgain, Unavailable
+from batch.models import Token
+
+T = TypeVar("T")
+
+READS_AT_ONCE = 8
+FORBIDDEN = 403
+
+
+class Wanted(Protocol):
+    """What is looked for, and where what is found goes."""
+
+    @property
+    def only_by_id(self) -> bool: ...
+    @property
+    def missing_ids(self) -> Sequence[int]: ...
+    @property
+    def misses_others(self) -> bool: ...
+    def offer(self, token: Token) -> None: ...
+
+
+class Lookup:
+    """Reads tokens, several requests at once.
+
+    `seen` is told the tokens gone by and those there are. Raises StopRun's children: when a
+    read fails for good, nothing that depends on it can be decided.
+    """
+
+    def __init__(
+        self,
+        client: TokenClient,
+        retrying: Retrying,
+        seen: Callable[[int, int], None] = lambda _seen, _count: None,
+    ) -> None:
+        self._client = client
+        self._retrying = retrying
+        self._seen = seen
+
+    async def collect(self, wanted: Wanted) -> None:
+        """Offer every token of the account that is wanted.
+
+        An id that the listing lacked is asked for by itself before it counts as missing,
+        because pages shift when tokens are deleted while they are read. A label or uid cannot
+        be asked for: if one is missing and the listing did shift, it is read once more.
+        """
+        if wanted.only_by_id and len(wanted.missing_ids) <= 1:
+            await self._singly(wanted)
+            return
+        shifted = await self._list(wanted)
+        if shifted and wanted.misses_others:
+            await self._list(wanted)
+        await self._singly(wanted)
+
+    async def tokens(self, ids: Iterable[int]) -> dict[int, Token | None]:
+        """The tokens with these ids, each read by itself; None where there is none."""
+        found: dict[int, Token | None] = {}
+        for some in _in_waves(iter(ids)):
+            tokens = await _together(self._token(token_id) for token_id in some)
+            found.update(zip(some, tokens, strict=True))
+        return found
+
+    async def _singly(self, wanted: Wanted) -> None:
+        for token in (await self.tokens(wanted.missing_ids)).values():
+            if token:
+                wanted.offer(token)
+
+    async def _list(self, wanted: Wanted) -> bool:
+        """Read pages while they are the cheaper way; whether their count changed meanwhile."""
+        first = await self._page(0)
+        self._offer(wanted, first, 0)
+        offsets = iter(range(PAGE_LIMIT, first.count, PAGE_LIMIT))
+        pages_left = len(range(PAGE_LIMIT, first.count, PAGE_LIMIT))
+        shifted = False
+        for some in _in_waves(offsets):
+            if wanted.only_by_id and len(wanted.missing_ids) <= pages_left:
+                break
+            for offset, page in zip(
+                some, await _together(self._page(offset) for offset in some), strict=True
+            ):
+                self._offer(wanted, page, offset)
+                shifted = shifted or page.count != first.count
+            pages_left -= len(some)
+        return shifted
+
+    def _offer(self, wanted: Wanted, page: Page, offset: int) -> None:
+        for token in page.data:
+            wanted.offer(token)
+        self._seen(min(offset + len(page.data), page.count), page.count)
+
+    async def _page(self, offset: int) -> Page:
+        return await self._read(lambda: self._client.page(offset))
+
+    async def _token(self, token_id: int) -> Token | None:
+        return await self._read(lambda: self._client.token(token_id))
+
+    async def _read(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await self._retrying.call(attempt)
+        except TryAgain as error:
+            if error.http_status == OK:
+                raise NotTheApi(f"{error}: check the base URL") from error
+            raise Unavailable(f"{error}: try again later, or check the base URL") from error
+        except Refused as error:
+            if error.http_status == FORBIDDEN:
+                raise KeyRefused(f"the API refuses the key (403: {error})") from error
+            raise NotTheApi(
+                f"the API refused to tell its tokens ({error.http_status}: {error}): "
+                "check the base URL"
+            ) from error
+
+
+def _in_waves(items: Iterator[int]) -> Iterator[list[int]]:
+    while wave := list(islice(items, READS_AT_ONCE)):
+        yield wave
+
+
+async def _together(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """All results in order; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

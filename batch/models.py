@@ -1,0 +1,396 @@
+"""The facts that pass between the stages, frozen, named as the contract names them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt, StringConstraints
+from pydantic.alias_generators import to_camel
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+TEXT_LIMIT = 100  # characters in billingReference and comment (API reference, "Update a token")
+
+Cell = str | int | float | bool | datetime | date | time | timedelta
+"""What a sheet's cell holds: text, or the typed value an Excel file stores. Empty is ""."""
+
+Value = bool | int | str | datetime | None
+"""What a token's field holds. Datetimes are aware."""
+
+
+def cell_text(cell: Cell) -> str:
+    """The cell as text that, read again, means the same."""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, datetime) and cell.time() == time():
+        return cell.date().isoformat()  # Excel stores a date as its midnight
+    return cell.isoformat(" ") if isinstance(cell, datetime) else str(cell)
+
+
+class Field(StrEnum):
+    """The fields of a token that can be changed, by their API names."""
+
+    VALID_FROM = "validFrom"
+    EXPIRES_AT = "expiresAt"
+    IS_ACTIVE = "isActive"
+    ROAMING_ENABLED = "roamingEnabled"
+    PRIORITY_CHARGING_ENABLED = "priorityChargingEnabled"
+    BILLING_REFERENCE = "billingReference"
+    COMMENT = "comment"
+    APP_USER_ID = "appUserId"
+    CUSTOMER_ID = "customerId"
+
+
+DEFAULTED = (Field.VALID_FROM, Field.IS_ACTIVE, Field.ROAMING_ENABLED)
+"""Fields to which the API's reference gives a default, on the page of an update: whether the
+server applies it when the field is left out is not said."""
+
+
+class Key(StrEnum):
+    """The columns by which a row names its token."""
+
+    ID = "id"
+    LABEL = "label"
+    UID = "uid"
+
+
+class DateOrder(StrEnum):
+    """How a sheet orders the parts of dates that could be read in two ways."""
+
+    DMY = "dmy"
+    MDY = "mdy"
+    YMD = "ymd"
+
+
+class Status(StrEnum):
+    """How a row ended."""
+
+    UPDATED = "updated"  # the token is as asked, and this run made it so
+    UNCHANGED = "unchanged"  # the token was so already: nothing was sent
+    INVALID = "invalid"  # the row itself is wrong: never sent
+    NOT_FOUND = "not_found"  # the token, or the customer named, does not exist
+    REJECTED = "rejected"  # the API refused the change
+    FAILED = "failed"  # tries used up, and the server has not applied it
+    UNKNOWN = "unknown"  # tries used up, and the token could not be read to decide
+    CONFLICT = "conflict"  # changed by someone else since the plan
+    NOT_SENT = "not_sent"  # the run stopped before it
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One data row; `number` is the one the spreadsheet shows (the first line is 1).
+
+    `cells` has at least as many entries as the sheet has columns; missing ones are "".
+    """
+
+    number: int
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the sheet: its 0-based place, its header as written, and what it means.
+
+    `meaning` is None for a column that the program ignores.
+    """
+
+    index: int
+    header: str
+    meaning: Field | Key | None
+
+    @property
+    def letter(self) -> str:
+        """The column's name in a spreadsheet: A, B, …, AA."""
+        letters, rest = "", self.index + 1
+        while rest:
+            rest, digit = divmod(rest - 1, 26)
+            letters = chr(ord("A") + digit) + letters
+        return letters
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one row, mostly with one of its cells.
+
+    `column` and `value` are empty when the problem is the row's as a whole.
+    `accepted` says what would be right, and may be empty.
+    """
+
+    row: int
+    message: str
+    column: str = ""
+    cell: str = ""
+    value: str = ""
+    accepted: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.column} ({self.cell}): " if self.column else ""
+        hint = f" Accepted: {self.accepted}." if self.accepted else ""
+        return f"{place}{self.message}{hint}"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRef:
+    """How a row names its token: at least one is given, and all given must agree."""
+
+    id: int | None = None
+    label: str | None = None
+    uid: str | None = None
+
+    def __str__(self) -> str:
+        given = ((Key.ID, self.id), (Key.LABEL, self.label), (Key.UID, self.uid))
+        return ", ".join(f"{key} {value}" for key, value in given if value is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """The validated changes of one row. `changes` may be empty."""
+
+    row: int
+    ref: TokenRef
+    changes: Mapping[Field, Value]
+
+
+_NOT_SET: Any = None  # the default of a field that may be left out but not be null
+
+
+class TokenPatch(BaseModel):
+    """The values that the API's PATCH accepts; a field not set is not asked to change.
+
+    Types, limits and nullability are those of the API reference, "Update a token".
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+    valid_from: AwareDatetime = _NOT_SET
+    expires_at: AwareDatetime | None = None
+    is_active: bool = _NOT_SET
+    roaming_enabled: bool = _NOT_SET
+    priority_charging_enabled: bool = _NOT_SET
+    billing_reference: Annotated[str, StringConstraints(max_length=TEXT_LIMIT)] | None = None
+    comment: Annotated[str, StringConstraints(max_length=TEXT_LIMIT)] | None = None
+    app_user_id: PositiveInt = _NOT_SET
+    customer_id: PositiveInt = _NOT_SET
+
+    def changes(self) -> dict[Field, Value]:
+        """The fields that were set, by API name, in the order of the API's page."""
+        return {
+            field_: getattr(self, name)
+            for name, field_ in _FIELD_OF.items()
+            if name in self.model_fields_set
+        }
+
+
+_FIELD_OF = {name: Field(to_camel(name)) for name in TokenPatch.model_fields}
+_FROM_API = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+
+@validated_dataclass(frozen=True, slots=True, config=_FROM_API)
+class Identifier:
+    """What a token is at the charger: an RFID card, an app identity or a vehicle."""
+
+    type: str
+    uid: str | None = None
+    label: str | None = None
+    app_user_id: int | None = None
+
+
+@validated_dataclass(frozen=True, slots=True, config=_FROM_API)
+class Token:
+    """A token as the API tells it, without the fields that no decision needs."""
+
+    id: int
+    identifier: Identifier
+    valid_from: AwareDatetime | None
+    is_active: bool
+    roaming_enabled: bool
+    customer_id: int | None
+    priority_charging_enabled: bool | None = None
+    expires_at: AwareDatetime | None = None
+    billing_reference: str | None = None
+    comment: str | None = None
+
+    def value(self, name: Field) -> Value:
+        """The field's present value."""
+        if name is Field.APP_USER_ID:
+            return self.identifier.app_user_id
+        value: Value = getattr(self, _ATTRIBUTE_OF[name])
+        return value
+
+
+_ATTRIBUTE_OF = {field_: name for name, field_ in _FIELD_OF.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One PATCH to one token, from one or more rows.
+
+    `token` is the token as it was read; `changes` holds only what differs from it.
+    """
+
+    token: Token
+    changes: Mapping[Field, Value]
+    rows: tuple[int, ...]
+
+    @property
+    def deactivates(self) -> bool:
+        """Whether a working token stops working."""
+        return self.changes.get(Field.IS_ACTIVE) is False
+
+    @property
+    def difference(self) -> str:
+        """Old → new of every field, in one line."""
+        return "; ".join(
+            f"{name}: {shown(self.token.value(name))} → {shown(value)}"
+            for name, value in self.changes.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an operation, or a row without one, ended.
+
+    `code`: the API's own error code, or a word of ours for the cause.
+    `attempts`: requests that were sent for it. `after`: the token as the API last told it.
+    `finished_at`: None for what has not ended.
+    """
+
+    status: Status
+    message: str = ""
+    code: str = ""
+    http_status: int | None = None
+    attempts: int = 0
+    request_id: str = ""
+    after: Token | None = None
+    finished_at: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+
+
+class State(StrEnum):
+    """How far an operation has come."""
+
+    PLANNED = "planned"  # no request for it has left
+    SENDING = "sending"  # a request may have left
+    SETTLED = "settled"  # its outcome is known, or is known to be unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operation with its number and state."""
+
+    number: int
+    operation: Operation
+    state: State
+
+    @property
+    def may_have_been_sent(self) -> bool:
+        """Whether the server may have seen a request for it."""
+        return self.state is not State.PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What the reports say of one row."""
+
+    row: int
+    cells: Sequence[str]
+    token_id: int | None
+    label: str
+    changes: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What went over the wire."""
+
+    total: int = 0
+    reads: int = 0
+    writes: int = 0
+    retries: int = 0
+    refusals_429: int = 0
+
+    def __add__(self, other: Requests) -> Requests:
+        return Requests(
+            self.total + other.total,
+            self.reads + other.reads,
+            self.writes + other.writes,
+            self.retries + other.retries,
+            self.refusals_429 + other.refusals_429,
+        )
+
+
+class About(BaseModel):
+    """What a run is about: from which sheet, to which account, by whom, and how far it came.
+
+    `headers` are the sheet's. `confirmed_at` is None until its person said yes; before that
+    nothing is sent. `stopped`: why it ended before every row had an outcome, else empty.
+    `seconds` and `requests` are those of all sittings together.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    simulated: bool
+    sheet: str
+    sha256: str
+    headers: list[str]
+    clear_marker: str
+    base_url: str
+    who: str
+    version: str
+    started_at: datetime
+    confirmed_at: datetime | None = None
+    finished_at: datetime | None = None
+    stopped: str = ""
+    operations: int = 0
+    requests: Requests = Requests()
+    seconds: float = 0.0
+
+
+_RATE = re.compile(r"(?P<limit>[1-9]\d*)/(?P<count>\d+)?(?P<unit>s|min|h)")
+_UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `limit` requests in any window of `seconds`."""
+
+    limit: int
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `120/min`, `10/s`, `1000/h` or `300/10s`. ValueError otherwise."""
+        found = _RATE.fullmatch(text.replace(" ", ""))
+        if not found or found["count"] == "0":
+            raise ValueError(f"{text!r} is not a rate; write for example 120/min, 10/s or 300/10s")
+        count = int(found["count"] or 1)
+        return cls(int(found["limit"]), float(count * _UNIT_SECONDS[found["unit"]]))
+
+    def __str__(self) -> str:
+        for unit in ("h", "min", "s"):
+            count, rest = divmod(self.seconds, _UNIT_SECONDS[unit])
+            if count and not rest:
+                return f"{self.limit}/{'' if count == 1 else int(count)}{unit}"
+        return f"{self.limit}/{self.seconds}s"
+
+
+def iso(instant: datetime) -> str:
+    """The instant as the API writes it: UTC, milliseconds, `Z`."""
+    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def shown(value: Value) -> str:
+    """A field's value as a person reads it."""
+    if isinstance(value, datetime):
+        return iso(value)
+    return "empty" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,246 @@
+"""What would change: patches and the tokens as they are become operations. Pure.
+
+Everything that takes several rows, or a row and its token, to see is decided here; nothing is
+read and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from batch.errors import UsageError
+from batch.models import Field, Operation, Outcome, Patch, Status, Token, TokenRef, Value, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A row that needs no request, and why. `token` is None where none was found."""
+
+    row: int
+    outcome: Outcome
+    token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All operations in the order of sending, and the rows that need none."""
+
+    operations: Sequence[Operation]
+    settled: Sequence[Settled]
+
+    def fields(self) -> Counter[Field]:
+        """How many operations change each field."""
+        return Counter(name for operation in self.operations for name in operation.changes)
+
+    @property
+    def deactivations(self) -> int:
+        """How many working tokens would stop working."""
+        return sum(operation.deactivates for operation in self.operations)
+
+
+class Named:
+    """The tokens that the patches name, collected as the account's tokens go by."""
+
+    def __init__(self, patches: Iterable[Patch]) -> None:
+        self.ids: set[int] = set()
+        self._labels: set[str] = set()
+        self._uids: set[str] = set()
+        self._by_id: dict[int, Token] = {}
+        self._by_label: defaultdict[str, list[Token]] = defaultdict(list)
+        self._by_uid: defaultdict[str, list[Token]] = defaultdict(list)
+        for patch in patches:
+            self._want(patch.ref)
+
+    def _want(self, ref: TokenRef) -> None:
+        if ref.id is not None:
+            self.ids.add(ref.id)
+            return
+        if ref.label is not None:
+            self._labels.add(ref.label)
+        if ref.uid is not None:
+            self._uids.add(plain_uid(ref.uid))
+
+    @property
+    def only_by_id(self) -> bool:
+        """Whether single reads could answer: labels and uids need the whole listing."""
+        return not self._labels and not self._uids
+
+    @property
+    def missing_ids(self) -> list[int]:
+        """The ids named whose token has not gone by, ascending."""
+        return sorted(self.ids - self._by_id.keys())
+
+    @property
+    def misses_others(self) -> bool:
+        """Whether a label or uid is named whose token has not gone by."""
+        return bool(self._labels - self._by_label.keys() or self._uids - self._by_uid.keys())
+
+    def offer(self, token: Token) -> None:
+        """Keep the token if a patch names it; the latest word about a token counts."""
+        if token.id in self.ids:
+            self._by_id[token.id] = token
+        if token.identifier.label in self._labels:
+            _replace(self._by_label[token.identifier.label], token)
+        if token.identifier.uid and (uid := plain_uid(token.identifier.uid)) in self._uids:
+            _replace(self._by_uid[uid], token)
+
+    def find(self, ref: TokenRef) -> Token | Outcome:
+        """The one token that all given names point to, or why there is none."""
+        if ref.id is not None:
+            return _agreeing(ref, self._by_id.get(ref.id))
+        labelled = self._by_label.get(ref.label, []) if ref.label is not None else None
+        carded = self._by_uid.get(plain_uid(ref.uid), []) if ref.uid is not None else None
+        return _only_one(ref, labelled, carded)
+
+
+def plain_uid(uid: str) -> str:
+    """A uid for comparison: readers write `04:a1:b2`, `04-A1-B2` and `04A1B2` for one card."""
+    return re.sub(r"[\s:-]", "", uid).upper()
+
+
+def make(patches: Iterable[Patch], named: Named) -> Plan:
+    """Match, merge and compare.
+
+    Deactivations come first (a lost card must stop working before a comment is mended), then
+    the order of the sheet.
+    """
+    settled: list[Settled] = []
+    tokens: dict[int, Token] = {}
+    patches_of: defaultdict[int, list[Patch]] = defaultdict(list)
+    for patch in patches:
+        found = named.find(patch.ref)
+        if isinstance(found, Outcome):
+            settled.append(Settled(patch.row, found))
+        else:
+            tokens[found.id] = found
+            patches_of[found.id].append(patch)
+    operations: list[Operation] = []
+    for token_id, its_patches in patches_of.items():
+        _compare(tokens[token_id], its_patches, operations, settled)
+    operations.sort(key=lambda operation: (not operation.deactivates, operation.rows[0]))
+    return Plan(operations, settled)
+
+
+def again(operation: Operation, token: Token | None, *, was_sent: bool) -> Operation | Outcome:
+    """An operation whose end is not known, against its token as it is now.
+
+    What stands as asked is settled. A field that is neither as it was nor as asked was changed
+    by someone else, and the token is left alone. `was_sent`: a request may have left.
+    """
+    if token is None:
+        return Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
+    left = _differing(token, operation.changes)
+    if not left and was_sent:
+        message = "settled by reading the token: the answer to the request was lost"
+        return Outcome(Status.UPDATED, message, after=token)
+    if not left:
+        return Outcome(Status.UNCHANGED, "already so when the run went on", after=token)
+    moved = [name for name in left if token.value(name) != operation.token.value(name)]
+    if moved:
+        found = ", ".join(f"{name} is now {shown(token.value(name))}" for name in moved)
+        return Outcome(Status.CONFLICT, f"changed by someone else: {found}", after=token)
+    return Operation(token, left, operation.rows)
+
+
+def guard(plan: Plan, *, max_changes: int | None) -> None:
+    """UsageError when the plan is larger than its owner allows."""
+    if max_changes is not None and len(plan.operations) > max_changes:
+        raise UsageError(
+            f"the plan changes {len(plan.operations)} tokens and --max-changes allows "
+            f"{max_changes}: nothing was sent"
+        )
+
+
+def _replace(tokens: list[Token], newer: Token) -> None:
+    """A token that the listing showed twice, because it shifted, is one token."""
+    tokens[:] = [token for token in tokens if token.id != newer.id]
+    tokens.append(newer)
+
+
+def _agreeing(ref: TokenRef, token: Token | None) -> Token | Outcome:
+    if token is None:
+        return _not_found(ref)
+    identifier = token.identifier
+    if ref.label is not None and ref.label != identifier.label:
+        return _disagree(f"token {token.id} has the label {identifier.label}, not {ref.label}")
+    if ref.uid is not None and plain_uid(ref.uid) != plain_uid(identifier.uid or ""):
+        return _disagree(f"token {token.id} has the uid {identifier.uid}, not {ref.uid}")
+    return token
+
+
+def _only_one(
+    ref: TokenRef, labelled: list[Token] | None, carded: list[Token] | None
+) -> Token | Outcome:
+    """The token that carries the label and the uid; None stands for one that was not given."""
+    if not labelled and not carded:
+        return _not_found(ref)
+    both = [token for token in labelled or () if token in (carded or ())]
+    fitting = both if labelled is not None and carded is not None else labelled or carded or []
+    if not fitting:
+        return _disagree(f"label {ref.label} and uid {ref.uid} are not the same token")
+    if len(fitting) > 1:
+        ids = ", ".join(str(token.id) for token in fitting)
+        message = f"{ref} names {len(fitting)} tokens (ids {ids}): name it by id"
+        return Outcome(Status.INVALID, message, code="ambiguous")
+    return fitting[0]
+
+
+def _not_found(ref: TokenRef) -> Outcome:
+    return Outcome(Status.NOT_FOUND, f"there is no token with {ref}", code="no_such_token")
+
+
+def _disagree(message: str) -> Outcome:
+    return Outcome(
+        Status.INVALID,
+        f"{message}: is a column sorted apart from the rest?",
+        code="names_disagree",
+    )
+
+
+def _compare(
+    token: Token, patches: list[Patch], operations: list[Operation], settled: list[Settled]
+) -> None:
+    """Add the operation of one token's rows, and settle the rows that need none."""
+    clash = _clash(patches)
+    if clash:
+        outcome = Outcome(Status.INVALID, clash, code="rows_disagree")
+        settled.extend(Settled(patch.row, outcome, token) for patch in patches)
+        return
+    changes: dict[Field, Value] = {}
+    rows = []
+    for patch in patches:
+        differing = _differing(token, patch.changes)
+        if differing:
+            changes |= differing
+            rows.append(patch.row)
+        else:
+            settled.append(Settled(patch.row, Outcome(Status.UNCHANGED), token))
+    if changes:
+        operations.append(Operation(token, changes, tuple(rows)))
+
+
+def _differing(token: Token, changes: Mapping[Field, Value]) -> dict[Field, Value]:
+    """Dates compare as instants, texts exactly."""
+    return {name: value for name, value in changes.items() if token.value(name) != value}
+
+
+def _clash(patches: list[Patch]) -> str:
+    """Which rows want different values for one field of the same token; empty when none do."""
+    if len(patches) == 1:
+        return ""
+    wanted: defaultdict[Field, dict[Value, int]] = defaultdict(dict)
+    for patch in patches:
+        for name, value in patch.changes.items():
+            wanted[name].setdefault(value, patch.row)
+    clashes = [
+        f"{name} ({', '.join(f'row {row}: {shown(value)}' for value, row in rows.items())})"
+        for name, rows in wanted.items()
+        if len(rows) > 1
+    ]
+    if not clashes:
+        return ""
+    rows = ", ".join(str(patch.row) for patch in patches)
+    return f"rows {rows} name the same token and disagree about {'; '.join(clashes)}"

@@ -1,0 +1,143 @@
+"""Header -> columns: which row of a sheet is its header, and what each column means."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from batch.errors import SheetError
+from batch.models import Cell, Column, Field, Key, Row
+from batch.read.headings import WORDS, Meaning, meaning_of, nearly, plain
+
+SEARCHED_ROWS = 20  # rows with content among which the header is looked for
+
+_ENOUGH_KNOWN = 2  # known headings that make a header even if none of them names the token
+
+_MOST_HINTS = 3
+_KEY_HEADINGS = '"id" (or "Token ID"), "label" (or "Charge key") or "uid" (or "RFID")'
+
+
+def recognise(
+    headers: Sequence[str], mapping: Mapping[str, str] | None = None
+) -> tuple[Column, ...]:
+    """Every column in order, with its meaning or None; `mapping` (heading to field) wins.
+
+    SheetError if `mapping` fits neither the sheet nor the fields, if a heading is nearly a
+    known one, if two columns mean the same, or if no column names the token.
+    """
+    mapped = _targets(mapping)
+    _refuse_absent(mapping or {}, headers)
+    columns = tuple(
+        Column(index, header, mapped.get(plain(header)) or meaning_of(header))
+        for index, header in enumerate(headers)
+    )
+    _refuse_near_misses(columns)
+    _refuse_doubles(columns)
+    if not any(isinstance(column.meaning, Key) for column in columns):
+        raise SheetError(f"no column names the token: head one {_KEY_HEADINGS}")
+    return columns
+
+
+def head_of(rows: Iterable[Row]) -> list[Row]:
+    """The rows with content among which the header must be."""
+    return list(islice(data_rows(rows), SEARCHED_ROWS))
+
+
+def data_rows(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows that are not blank from end to end."""
+    return (row for row in rows if not all(map(_is_blank, row.cells)))
+
+
+def find_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> Row | None:
+    """The first row with a heading that names the token, or with two known headings."""
+    mapped = _targets(mapping)
+    return next((row for row in head if _is_header(_meanings(row, mapped))), None)
+
+
+def known_headings(row: Row, mapping: Mapping[str, str] | None = None) -> int:
+    """How many of the row's cells are headings of which the meaning is known."""
+    return len(_meanings(row, _targets(mapping)))
+
+
+def no_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> SheetError:
+    """What to say of a sheet without a header that is known."""
+    mapped = f" (nor one with {_quoted(mapping)})" if mapping else ""
+    cells = dict.fromkeys(cell for row in head for cell in row.cells if isinstance(cell, str))
+    hints = [f' Is "{cell}" meant to be "{near[0]}"?' for cell in cells if (near := nearly(cell))]
+    return SheetError(
+        f"no header was found in its first rows{mapped}: name the token in a column headed"
+        f" {_KEY_HEADINGS}, and head what to change {', '.join(Field)}."
+        + "".join(hints[:_MOST_HINTS])
+    )
+
+
+def heading(cell: Cell) -> str:
+    """A header's cell as text; a whole number (a year) without the decimals of its storage."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell)
+
+
+def _is_blank(cell: Cell) -> bool:
+    return cell == "" or (isinstance(cell, str) and cell.isspace())
+
+
+def _is_header(meanings: Sequence[Meaning]) -> bool:
+    names_token = any(isinstance(meaning, Key) for meaning in meanings)
+    return names_token or len(meanings) >= _ENOUGH_KNOWN
+
+
+def _meanings(row: Row, mapped: Mapping[str, Meaning]) -> list[Meaning]:
+    texts = [cell for cell in row.cells if isinstance(cell, str)]
+    found = (mapped.get(plain(text)) or meaning_of(text) for text in texts)
+    return [meaning for meaning in found if meaning]
+
+
+def _targets(mapping: Mapping[str, str] | None) -> dict[str, Meaning]:
+    return {plain(header): _target(name) for header, name in (mapping or {}).items()}
+
+
+def _target(name: str) -> Meaning:
+    meaning = meaning_of(name)
+    if meaning is None:
+        raise SheetError(f'the mapping\'s "{name}" is no field; known are {", ".join(WORDS)}')
+    return meaning
+
+
+def _refuse_absent(mapping: Mapping[str, str], headers: Sequence[str]) -> None:
+    present = {plain(header) for header in headers}
+    absent = [header for header in mapping if plain(header) not in present]
+    if absent:
+        raise SheetError(
+            f"the mapping names {_quoted(absent)}, but the sheet's headings are {_quoted(headers)}"
+        )
+
+
+def _refuse_near_misses(columns: Iterable[Column]) -> None:
+    misses = [
+        f'column {column.letter} "{column.header}" is nearly "{near[0]}": give it that heading,'
+        f' a quite different one, or --map "{column.header}={near[1]}"'
+        for column in columns
+        if column.meaning is None and (near := nearly(column.header))
+    ]
+    if misses:
+        raise SheetError("; ".join(misses))
+
+
+def _refuse_doubles(columns: Iterable[Column]) -> None:
+    by_meaning = defaultdict(list)
+    for column in columns:
+        if column.meaning:
+            by_meaning[column.meaning].append(f'{column.letter} "{column.header}"')
+    doubles = [
+        f"columns {' and '.join(same)} both mean {meaning}: keep one, or rename the other"
+        for meaning, same in by_meaning.items()
+        if len(same) > 1
+    ]
+    if doubles:
+        raise SheetError("; ".join(doubles))
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names if name)

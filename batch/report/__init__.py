@@ -1,0 +1,20 @@
+"""What a run leaves for people and machines, written from its durable record alone.
+
+Each file is written under a temporary name and then renamed: whoever opens it finds it whole.
+"""
+
+from __future__ import annotations
+
+from batch.report.record import Record
+from batch.report.sheets import write_fix, write_report, write_undo
+from batch.report.summary import Summary, summarize, write_summary
+
+__all__ = ["Record", "Summary", "summarize", "write"]
+
+
+def write(record: Record) -> Summary:
+    """All reports of the run, beside its record."""
+    write_report(record)
+    write_fix(record)
+    write_undo(record)
+    return write_summary(record)

@@ -1,0 +1,80 @@
+"""`summary.json`: the run in figures, for whoever reads with a program."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from batch.models import Requests, Status
+from batch.report.files import replacing
+from batch.report.record import Record
+
+
+class RunState(StrEnum):
+    """How far a run has come."""
+
+    UNFINISHED = "unfinished"  # under way, or killed
+    STOPPED = "stopped"  # ended early; it can be resumed
+    FINISHED = "finished"
+
+
+class Summary(BaseModel):
+    """One run. `seconds` is the time spent working, all sittings together.
+
+    `stopped` is the reason when it ended before all rows had an outcome, empty otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    folder: str
+    simulated: bool
+    sheet: str
+    sha256: str
+    base_url: str
+    who: str
+    version: str
+    started_at: datetime
+    finished_at: datetime | None
+    stopped: str
+    rows: int
+    counts: dict[Status, int]
+    operations: int
+    requests: Requests
+    seconds: float
+
+    @property
+    def state(self) -> RunState:
+        """How far the run has come."""
+        if self.finished_at is None:
+            return RunState.UNFINISHED
+        open_rows = self.counts[Status.NOT_SENT] + self.counts[Status.UNKNOWN]
+        return RunState.STOPPED if self.stopped or open_rows else RunState.FINISHED
+
+    @property
+    def all_well(self) -> bool:
+        """Whether every row is updated or unchanged."""
+        return self.rows == self.counts[Status.UPDATED] + self.counts[Status.UNCHANGED]
+
+
+def summarize(record: Record) -> Summary:
+    """The run as its record has it now."""
+    about = record.about()
+    found = record.counts()
+    return Summary(
+        run=record.folder.name,
+        folder=str(record.folder),
+        rows=found.total(),
+        counts={status: found[status] for status in Status},
+        **about.model_dump(include=set(Summary.model_fields) & set(type(about).model_fields)),
+    )
+
+
+def write_summary(record: Record) -> Summary:
+    """`summary.json` beside the record."""
+    summary = summarize(record)
+    with replacing(record.folder / "summary.json", encoding="utf-8") as file:
+        file.write(summary.model_dump_json(indent=2) + "\n")
+    return summary

@@ -1,0 +1,501 @@
+"""The conductor: which stage follows which, and what is kept when one of them ends early."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Protocol, Self, TypeVar
+
+from filelock import FileLock, Timeout
+
+from batch import __version__, plan, report
+from batch.client.pacing import Pace
+from batch.client.retrying import Retrying
+from batch.client.token_client import TokenClient
+from batch.client.transport import AiohttpTransport, environment_proxy
+from batch.errors import BusyError, NothingSent, RunError, SheetError, StopRun
+from batch.journal import FILE_NAME, Journal
+from batch.lookup import Lookup
+from batch.models import Entry, Operation, Outcome, Patch, Problem, Requests, Status, Token
+from batch.read import Sheet, open_sheet
+from batch.send import Sender
+from batch.settings import Settings
+from batch.validate import Validator
+
+ROWS_AT_ONCE = 5000  # rows that one transaction records
+SIMULATED = "the simulated API"
+INTERRUPTED = 130  # the exit code of a program that a signal ended
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which sheet, and how it is to be read beyond the settings."""
+
+    path: str
+    worksheet: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A sheet that was read and validated: `rows` of it, as patches or with problems."""
+
+    sheet: Sheet
+    rows: int
+    patches: Sequence[Patch]
+    problems: Sequence[Problem]
+
+    @property
+    def invalid_rows(self) -> int:
+        """How many rows have a problem."""
+        return len({problem.row for problem in self.problems})
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan with the sheet it comes from, and what reading the tokens cost."""
+
+    checked: Checked
+    plan: plan.Plan
+    reads: int
+
+    def counts(self) -> dict[Status, int]:
+        """Rows that already have their outcome, by it."""
+        found = dict.fromkeys(Status, 0)
+        found[Status.INVALID] = self.checked.invalid_rows
+        for settled in self.plan.settled:
+            found[settled.outcome.status] += 1
+        return found
+
+
+class Audience(Protocol):
+    """Who watches a run, and is asked."""
+
+    def reading(self, seen: int, count: int) -> None: ...
+    def confirm(self, proposal: Proposal) -> bool: ...
+    def sending(self, run: str, operations: int) -> None: ...
+    def settled(self, operation: Operation, outcome: Outcome) -> None: ...
+    def stopping(self) -> None: ...
+    def quitting(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run, or a sitting of it, ended. `stop` is None when it came to its end."""
+
+    summary: report.Summary
+    stop: StopRun | None = None
+    interrupted: bool = False
+
+
+# The commands
+
+
+def check(source: Source, settings: Settings) -> Checked:
+    """Read and validate a sheet; nothing is asked of the API."""
+    return _check(_open(source, settings), settings)
+
+
+async def propose(source: Source, settings: Settings, audience: Audience) -> Proposal:
+    """Check a sheet, read its tokens, and say what would change."""
+    checked = check(source, settings)
+    _refuse_if_strict(checked, settings)
+    async with _connected(settings) as client:
+        with _nothing_sent():
+            return await _propose(checked, client, settings, audience)
+
+
+async def apply(source: Source, settings: Settings, audience: Audience) -> Ended | None:
+    """From a sheet to its reports. None when the plan was declined.
+
+    UsageError leaves no run behind: nothing was sent. StopRun and anything else that comes
+    after the plan was confirmed leave one that can be resumed.
+    """
+    sheet = _open(source, settings)
+    async with _connected(settings) as client:
+        with _new_run(sheet, settings) as journal:
+            with _nothing_sent():
+                if not await _confirmed(sheet, journal, client, settings, audience):
+                    return None
+            return await _send(journal, client, settings, audience)
+
+
+async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
+    """Go on with a run that stopped, however it stopped."""
+    with _existing_run(folder) as journal:
+        _refuse_another_account(journal, settings)
+        async with _connected(settings) as client:
+            await _settle_by_looking(journal, client, settings, audience)
+            return await _send(journal, client, settings, audience)
+
+
+def write_reports(folder: Path) -> report.Summary:
+    """Write a run's reports again."""
+    with _existing_run(folder) as journal:
+        return report.write(journal)
+
+
+def runs(reports: Path) -> list[report.Summary]:
+    """Every run under the reports folder, the latest last; unconfirmed ones are none."""
+    found = []
+    for folder in sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}")):
+        with _closing(Journal.open(folder)) as journal:
+            if journal.about().confirmed_at:
+                found.append(report.summarize(journal))
+    return found
+
+
+def named_run(reports: Path, name: str | None) -> Path:
+    """The folder of the named run, of the latest without a name."""
+    if name:
+        return Path(name) if "/" in name else reports / name
+    found = runs(reports)
+    if not found:
+        raise RunError(f"there is no run under {reports}")
+    return reports / found[-1].run
+
+
+# The stages
+
+
+def _open(source: Source, settings: Settings) -> Sheet:
+    return open_sheet(
+        source.path,
+        worksheet=source.worksheet,
+        mapping=source.mapping,
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+    )
+
+
+def _check(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
+    """Read and validate; what the journal must know of it, it is told."""
+    validator = Validator(
+        sheet.columns,
+        timezone=settings.timezone,
+        date_order=settings.date_order,
+        clear_marker=settings.clear_marker,
+    )
+    patches: list[Patch] = []
+    problems: list[Problem] = []
+    count = 0
+    for rows in _chunks(sheet.rows(), ROWS_AT_ONCE):
+        found = [validator.check(row) for row in rows]
+        patches.extend(result for result in found if isinstance(result, Patch))
+        bad = [result for result in found if not isinstance(result, Patch)]
+        problems.extend(problem for result in bad for problem in result)
+        count += len(rows)
+        if journal:
+            journal.add_rows(rows)
+            journal.settle_rows((result[0].row, _invalid(result), None) for result in bad)
+    if not count:
+        raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
+    return Checked(sheet, count, patches, problems)
+
+
+def _invalid(problems: Sequence[Problem]) -> Outcome:
+    message = " | ".join(str(problem) for problem in problems)
+    return Outcome(Status.INVALID, message, code="invalid_row")
+
+
+def _refuse_if_strict(checked: Checked, settings: Settings) -> None:
+    if settings.strict and checked.problems:
+        raise SheetError(
+            f"{checked.sheet.name}: {checked.invalid_rows} of {checked.rows} rows are invalid and "
+            "--strict is set: nothing was sent; `token-batch check` lists every problem"
+        )
+
+
+async def _propose(
+    checked: Checked, client: TokenClient, settings: Settings, audience: Audience
+) -> Proposal:
+    named = plan.Named(checked.patches)
+    await _lookup(client, settings, audience).collect(named)
+    made = plan.make(checked.patches, named)
+    plan.guard(made, max_changes=settings.max_changes)
+    return Proposal(checked, made, client.traffic.reads)
+
+
+async def _confirmed(
+    sheet: Sheet, journal: Journal, client: TokenClient, settings: Settings, audience: Audience
+) -> bool:
+    """Everything before the first change is sent; what the sending needs is in the journal."""
+    checked = _check(sheet, settings, journal)
+    _refuse_if_strict(checked, settings)
+    proposal = await _propose(checked, client, settings, audience)
+    if not audience.confirm(proposal):
+        return False
+    _record_plan(journal, proposal.plan)
+    return True
+
+
+@contextmanager
+def _nothing_sent() -> Iterator[None]:
+    try:
+        yield
+    except StopRun as error:
+        raise NothingSent(f"{error}; nothing was sent") from error
+
+
+def _record_plan(journal: Journal, made: plan.Plan) -> None:
+    journal.settle_rows((row.row, row.outcome, row.token) for row in made.settled)
+    journal.add_operations(made.operations)
+    journal.note(operations=len(made.operations), confirmed_at=datetime.now(UTC))
+
+
+async def _settle_by_looking(
+    journal: Journal, client: TokenClient, settings: Settings, audience: Audience
+) -> None:
+    """Decide, against the tokens as they are now, every operation whose end is not known."""
+    tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
+    if tokens.missing_ids:
+        await _lookup(client, settings, audience).collect(tokens)
+    for entries in _chunks(journal.unsettled(), ROWS_AT_ONCE):
+        await asyncio.gather(*(_settle_or_replan(journal, entry, tokens) for entry in entries))
+
+
+async def _settle_or_replan(journal: Journal, entry: Entry, tokens: _ById) -> None:
+    now = tokens.found.get(entry.operation.token.id)
+    decided = plan.again(entry.operation, now, was_sent=entry.may_have_been_sent)
+    if isinstance(decided, Outcome):
+        await journal.settle(entry.number, decided)
+    else:
+        await journal.replan(entry.number, decided)
+
+
+async def _send(
+    journal: Journal, client: TokenClient, settings: Settings, audience: Audience
+) -> Ended:
+    """Send what is planned and report, however the sending ends."""
+    before = journal.about()
+    began = time.monotonic()
+    sender = Sender(
+        client,
+        journal,
+        workers=settings.workers,
+        tries=settings.tries,
+        pin_defaults=settings.pin_defaults,
+        settled=audience.settled,
+    )
+    audience.sending(journal.folder.name, before.operations)
+    stop: StopRun | None = None
+    with _Interruption(sender, audience) as interruption:
+        try:
+            await sender.send(journal.unsettled())
+        except StopRun as reason:
+            stop = reason
+        finally:
+            traffic = client.traffic
+            sitting = Requests(
+                traffic.requests,
+                traffic.reads,
+                traffic.writes,
+                sender.retrying.retries,
+                traffic.refusals_429,
+            )
+            journal.note(
+                finished_at=datetime.now(UTC),
+                stopped=str(stop or ("interrupted" if interruption.happened else "")),
+                requests=before.requests + sitting,
+                seconds=round(before.seconds + time.monotonic() - began, 3),
+            )
+            summary = report.write(journal)
+    return Ended(summary, stop, interruption.happened)
+
+
+# What the stages share
+
+
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
+    transport = AiohttpTransport(
+        connections=settings.workers,
+        connect_timeout=settings.connect_timeout,
+        timeout=settings.timeout,
+        proxy=environment_proxy(settings.base_url),
+    )
+    async with transport:
+        yield TokenClient(
+            transport,
+            base_url=settings.base_url,
+            key=settings.key,
+            reads=Pace(settings.read_rate),
+            writes=Pace(settings.write_rate),
+            longest_pause=settings.max_outage,
+        )
+
+
+def _lookup(client: TokenClient, settings: Settings, audience: Audience) -> Lookup:
+    retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
+    return Lookup(client, retrying, audience.reading)
+
+
+class _ById:
+    """The tokens with certain ids, collected as the account's tokens go by."""
+
+    misses_others = False
+    only_by_id = True
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        self._ids = set(ids)
+        self.found: dict[int, Token] = {}
+
+    @property
+    def missing_ids(self) -> list[int]:
+        return sorted(self._ids - self.found.keys())
+
+    def offer(self, token: Token) -> None:
+        if token.id in self._ids:
+            self.found[token.id] = token
+
+
+class _Interruption:
+    """Ctrl-C and SIGTERM while sending: the first stops the run, the second the program.
+
+    Neither loses anything: what is not settled in the journal is decided by resuming.
+    """
+
+    def __init__(self, sender: Sender, audience: Audience) -> None:
+        self._sender = sender
+        self._audience = audience
+        self._loop = asyncio.get_running_loop()
+        self.happened = False
+
+    def __enter__(self) -> Self:
+        self._previous = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.happened:
+            self._audience.quitting()
+            os._exit(INTERRUPTED)
+        self.happened = True
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._audience.stopping()
+        self._sender.stop()
+
+
+@contextmanager
+def _new_run(sheet: Sheet, settings: Settings) -> Iterator[Journal]:
+    """A run's folder with its journal; gone again if the run was never confirmed."""
+    started_at = datetime.now(UTC)
+    folder = _new_folder(settings.reports, f"{started_at:%Y%m%d-%H%M%S}-{_stem(sheet.name)}")
+    with _working_on(folder), _closing(Journal.create(folder)) as journal:
+        journal.note(
+            simulated=settings.simulated,
+            sheet=sheet.name,
+            sha256=sheet.sha256,
+            headers=[column.header for column in sheet.columns],
+            clear_marker=settings.clear_marker,
+            base_url=_account(settings),
+            who=_who(),
+            version=__version__,
+            started_at=started_at,
+        )
+        try:
+            yield journal
+        finally:
+            confirmed = journal.about().confirmed_at
+    if not confirmed:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _existing_run(folder: Path) -> Iterator[Journal]:
+    with _closing(Journal.open(folder)) as journal, _working_on(folder):
+        if not journal.about().confirmed_at:
+            raise RunError(
+                f"{folder.name} ended before its plan was confirmed, and nothing was sent: "
+                "apply the sheet again"
+            )
+        yield journal
+
+
+def _new_folder(reports: Path, name: str) -> Path:
+    """A folder that did not exist before: two runs may begin in one second."""
+    for number in range(1, 1000):
+        folder = reports / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not reports.is_dir():
+                raise RunError(f"{reports} is not a folder: name another with --reports") from None
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be made ({error.strerror}): name another folder with --reports"
+            ) from error
+        else:
+            return folder
+    raise RunError(f"{reports} has a thousand runs of this second already")
+
+
+@contextmanager
+def _working_on(folder: Path) -> Iterator[None]:
+    """Only one process works on a run; the system frees the lock of one that died."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise BusyError(f"another process is working on {folder.name}") from error
+
+
+@contextmanager
+def _closing(journal: Journal) -> Iterator[Journal]:
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _refuse_another_account(journal: Journal, settings: Settings) -> None:
+    about = journal.about()
+    if about.base_url == _account(settings):
+        return
+    name = journal.folder.name
+    if about.simulated:
+        raise RunError(f"{name} was made with --simulate: go on with it in the same way")
+    raise RunError(f"{name} was sent to {about.base_url}, not to {_account(settings)}")
+
+
+def _account(settings: Settings) -> str:
+    return SIMULATED if settings.simulated else settings.base_url
+
+
+def _stem(name: str) -> str:
+    stem = Path(name).stem
+    return "".join(letter if letter.isalnum() else "-" for letter in stem)[:40]
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container without a user for this number
+        return "unknown"
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

@@ -1,0 +1,346 @@
+"""Operations become outcomes: who goes first, what an answer proves, when to stop.
+
+Every operation ends in exactly one of two ways: `settle` with an outcome that is true on the
+server, or left open (`release` when no request for it can have been applied) because the run
+stops; resuming decides those by looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from batch.client.retrying import Retrying
+from batch.client.token_client import Answer, TokenClient
+from batch.errors import (
+    Abandoned,
+    KeyRefused,
+    NotAsAsked,
+    Refused,
+    StopRun,
+    TryAgain,
+    Unavailable,
+)
+from batch.models import DEFAULTED, Entry, Field, Operation, Outcome, Status, Token, Value, shown
+
+FORBIDDEN = 403
+NOT_FOUND = 404
+
+REFUSED_KEYS = 3  # 403s in a row that make the key, not the row, the cause
+SILENCES = 10  # operations in a row without any answer that make it an outage
+SURPRISES = 3  # answers not as asked after which a run still goes on …
+SURPRISING_SHARE = 0.01  # … and, in a long run, the share that other people's edits explain
+
+NO_ANSWER = "no_answer"
+
+
+class Record(Protocol):
+    """The durable record: what was told is on the disk when the future is done."""
+
+    def start(self, number: int) -> asyncio.Future[None]: ...
+    def settle(self, number: int, outcome: Outcome) -> asyncio.Future[None]: ...
+    def release(self, number: int, attempts: int) -> asyncio.Future[None]: ...
+
+
+@dataclass(slots=True)
+class Effort:
+    """What has been tried for one operation."""
+
+    attempts: int = 0
+    doubtful: bool = False  # a request went out whose fate no answer told
+    answered: bool = False  # the API answered the change with the token as it is now
+
+
+class Sender:
+    """Sends operations, `workers` at once, and never two for one token: a plan has one each.
+
+    `settled` is told each operation's outcome once it is durable.
+    """
+
+    def __init__(
+        self,
+        client: TokenClient,
+        record: Record,
+        *,
+        workers: int,
+        tries: int,
+        pin_defaults: bool,
+        settled: Callable[[Operation, Outcome], None],
+    ) -> None:
+        self._client = client
+        self._record = record
+        self._workers = workers
+        self._pin_defaults = pin_defaults
+        self._settled = settled
+        self._stopping = asyncio.Event()
+        self._reason: StopRun | None = None
+        self._probing = True
+        self._answers = 0
+        self._surprises = 0
+        self._held: list[tuple[Entry, Outcome]] = []
+        self._settling: set[asyncio.Future[None]] = set()
+        self._refused_in_a_row = 0
+        self._silent_in_a_row = 0
+        self.retrying = Retrying(tries=tries, rest=self._rest)
+
+    async def send(self, entries: Iterator[Entry]) -> None:
+        """Send all, or raise the StopRun that ended it early. Returns early when stopped."""
+        await self._probe(entries)
+        workers = [asyncio.ensure_future(self._work(entries)) for _ in range(self._workers)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        await self._decide_held()
+        await asyncio.gather(*self._settling, return_exceptions=True)
+        if self._reason:
+            raise self._reason
+
+    def stop(self, reason: StopRun | None = None) -> None:
+        """No further request leaves; those under way finish. The first reason stands."""
+        self._reason = self._reason or reason
+        self._stopping.set()
+        self._client.close()
+
+    # Who goes
+
+    async def _probe(self, entries: Iterator[Entry]) -> None:
+        """One operation at a time until an answer has shown what the API does when asked."""
+        for entry in entries:
+            effort = await self._operate(entry)
+            if effort.answered or self._stopping.is_set():
+                break
+        self._probing = False
+
+    async def _work(self, entries: Iterator[Entry]) -> None:
+        while not self._stopping.is_set():
+            entry = next(entries, None)
+            if entry is None:
+                return
+            await self._operate(entry)
+
+    async def _operate(self, entry: Entry) -> Effort:
+        effort = Effort()
+        try:
+            outcome = await self._outcome(entry, effort)
+            await self._conclude(entry, replace(outcome, attempts=effort.attempts))
+        except Abandoned:
+            await self._leave_open(entry, effort)
+        except StopRun as reason:
+            self.stop(reason)
+            await self._leave_open(entry, effort)
+        return effort
+
+    async def _leave_open(self, entry: Entry, effort: Effort) -> None:
+        if not effort.doubtful:
+            await self._record.release(entry.number, effort.attempts)
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, unless the run stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+        raise Abandoned("the run is stopping")
+
+    # How it ends
+
+    async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
+        """Settle, or hold an outcome whose cause may lie beyond its row: what the next rows
+        meet decides between a bad row and a refused key or a service that is gone.
+        """
+        if outcome.http_status == FORBIDDEN:
+            self._refused_in_a_row += 1
+            self._held.append((entry, outcome))
+        elif outcome.code == NO_ANSWER:
+            self._silent_in_a_row += 1
+            if outcome.status is Status.UNKNOWN:
+                self._settle(entry, outcome)
+            else:
+                self._held.append((entry, outcome))
+        else:
+            self._refused_in_a_row = self._silent_in_a_row = 0
+            await self._decide_held()
+            self._settle(entry, outcome)
+            return
+        self._stop_on_a_row_of(outcome)
+
+    def _stop_on_a_row_of(self, outcome: Outcome) -> None:
+        if self._refused_in_a_row >= (1 if self._probing else REFUSED_KEYS):
+            self.stop(KeyRefused(f"the API refuses the key (403: {outcome.message})"))
+        if self._silent_in_a_row >= SILENCES:
+            self.stop(
+                Unavailable(
+                    f"{SILENCES} tokens in a row got no answer ({outcome.message}): "
+                    "resume when the API is back"
+                )
+            )
+
+    async def _decide_held(self) -> None:
+        """Held outcomes are the rows' own, unless the run stops: then they are tried again."""
+        held, self._held = self._held, []
+        for entry, outcome in held:
+            if self._stopping.is_set():
+                await self._record.release(entry.number, outcome.attempts)
+            else:
+                self._settle(entry, outcome)
+
+    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+        """Record the outcome; the next operation does not wait for the disk, its showing does."""
+
+        def settled(durable: asyncio.Future[None]) -> None:
+            self._settling.discard(durable)
+            failure = durable.exception()
+            if isinstance(failure, StopRun):
+                self.stop(failure)
+            elif failure is None:
+                self._settled(entry.operation, outcome)
+
+        durable = self._record.settle(entry.number, outcome)
+        self._settling.add(durable)
+        durable.add_done_callback(settled)
+
+    # What an answer proves
+
+    async def _outcome(self, entry: Entry, effort: Effort) -> Outcome:
+        operation = entry.operation
+        asked = self._asked(operation)
+
+        async def leaving() -> None:
+            if not effort.attempts:
+                await self._record.start(entry.number)
+            effort.attempts += 1
+
+        async def attempt() -> Answer:
+            try:
+                return await self._client.update(operation.token.id, asked, leaving)
+            except (TryAgain, Refused) as failure:
+                effort.doubtful = effort.doubtful or failure.doubtful
+                raise
+
+        try:
+            answer = await self.retrying.call(attempt)
+        except Refused as failure:
+            return await self._settled_by_reading(operation, effort, _refusal(failure))
+        except TryAgain as failure:
+            return await self._settled_by_reading(operation, effort, _failure(failure, effort))
+        effort.answered = True
+        self._answers += 1
+        return self._compared(operation, answer)
+
+    def _asked(self, operation: Operation) -> Mapping[Field, Value]:
+        """The changes, with `pin_defaults` also what the API might else reset."""
+        if not self._pin_defaults:
+            return operation.changes
+        pins = {name: operation.token.value(name) for name in DEFAULTED}
+        kept = {name: value for name, value in pins.items() if value is not None}
+        return {**kept, **operation.changes}
+
+    async def _settled_by_reading(
+        self, operation: Operation, effort: Effort, otherwise: Outcome
+    ) -> Outcome:
+        """`otherwise`, unless a request without an answer leaves that open: then the token
+        itself tells.
+        """
+        if not effort.doubtful:
+            return otherwise
+        try:
+            token = await self.retrying.call(lambda: self._client.token(operation.token.id))
+        except (TryAgain, Refused) as failure:
+            message = f"{otherwise.message}; and the token could not be read: {failure}"
+            return replace(otherwise, status=Status.UNKNOWN, message=message, code=NO_ANSWER)
+        if token is None:
+            return replace(otherwise, status=Status.NOT_FOUND)
+        if _not_as_asked(operation, token):
+            return replace(otherwise, after=token)
+        message = f"settled by reading the token, after: {otherwise.message}"
+        outcome = Outcome(Status.UPDATED, message, http_status=otherwise.http_status, after=token)
+        return self._with_side_effects(operation, outcome, token)
+
+    def _compared(self, operation: Operation, answer: Answer) -> Outcome:
+        """A 200 is believed for what its token shows, not for its number."""
+        outcome = Outcome(
+            Status.UPDATED,
+            http_status=answer.http_status,
+            request_id=answer.request_id,
+            after=answer.token,
+        )
+        wrong = _not_as_asked(operation, answer.token)
+        if wrong:
+            message = f"the API answered {answer.http_status}, but {wrong}"
+            self._note_surprise(operation, message)
+            return replace(outcome, status=Status.FAILED, message=message, code="not_as_asked")
+        return self._with_side_effects(operation, outcome, answer.token)
+
+    def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:
+        moved = _side_effects(operation, now)
+        if not moved:
+            return outcome
+        message = f"also changed, though it was not asked: {moved}"
+        self._note_surprise(operation, message)
+        both = f"{outcome.message}; {message}" if outcome.message else message
+        return replace(outcome, message=both, code="side_effect")
+
+    def _note_surprise(self, operation: Operation, message: str) -> None:
+        """Stop at the first while probing, else when there are more than a few."""
+        self._surprises += 1
+        bearable = max(SURPRISES, SURPRISING_SHARE * self._answers)
+        if self._probing or self._surprises > bearable:
+            advice = (
+                "; --pin-defaults sends these fields along" if "also changed" in message else ""
+            )
+            self.stop(NotAsAsked(f"token {operation.token.id}: {message}{advice}"))
+
+
+def _refusal(failure: Refused) -> Outcome:
+    """The API's final word, as an outcome."""
+    if failure.http_status == NOT_FOUND:
+        status = Status.NOT_FOUND
+    else:
+        status = Status.FAILED if failure.doubtful else Status.REJECTED
+    return Outcome(
+        status,
+        str(failure),
+        code=failure.code,
+        http_status=failure.http_status,
+        request_id=failure.request_id,
+    )
+
+
+def _failure(failure: TryAgain, effort: Effort) -> Outcome:
+    """The last of the tries, as an outcome."""
+    return Outcome(
+        Status.FAILED,
+        f"no success in {effort.attempts} tries: {failure}",
+        code="tries_used_up" if effort.doubtful else NO_ANSWER,
+        http_status=failure.http_status,
+        request_id=failure.request_id,
+    )
+
+
+def _not_as_asked(operation: Operation, now: Token) -> str:
+    """Which asked fields the token does not have, in words; empty when it has them all."""
+    return ", ".join(
+        f"{name} is {shown(now.value(name))} instead of {shown(value)}"
+        for name, value in operation.changes.items()
+        if now.value(name) != value
+    )
+
+
+def _side_effects(operation: Operation, now: Token) -> str:
+    """Which fields moved that were not asked to, old → new; empty when none did."""
+    before = operation.token
+    moved = [
+        f"{name} {shown(before.value(name))} → {shown(now.value(name))}"
+        for name in Field
+        if name not in operation.changes and before.value(name) != now.value(name)
+    ]
+    was, is_now = before.identifier, now.identifier
+    if (was.type, was.uid, was.label) != (is_now.type, is_now.uid, is_now.label):
+        moved.append(f"identifier {was.label} → {is_now.label}")
+    return ", ".join(moved)

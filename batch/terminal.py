@@ -1,0 +1,284 @@
+"""What a person at a terminal sees, and what a job's log says: the only rich."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.prompt import Confirm
+from rich.table import Table
+
+from batch.models import Operation, Outcome, Problem, Rate, Status
+from batch.report import Summary
+from batch.run import Checked, Ended, Proposal
+
+LOG = logging.getLogger("token-batch")
+LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar
+SHOWN = 10  # problems or operations shown on a terminal; all of them are in --json and the reports
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        return json.dumps(
+            {
+                "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds"),
+                "level": record.levelname.lower(),
+                "message": record.getMessage(),
+            },
+            ensure_ascii=False,
+        )
+
+
+def start_logging(log_format: str) -> None:
+    """Log to stderr, as text or JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    if log_format == "json":
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    LOG.handlers[:] = [handler]
+    LOG.setLevel(logging.INFO)
+
+
+def time_left(operations: int, rate: Rate) -> timedelta:
+    """The least time that so many requests take: a full budget at once, then one each window."""
+    windows = max(0, -(-operations // rate.limit) - 1)
+    return timedelta(seconds=windows * rate.seconds)
+
+
+class Terminal:
+    """The audience at the keyboard, or a job's log.
+
+    Results go to stdout unless they are wanted as JSON; everything else goes to stderr. A bar
+    and a question need a terminal there; without one there is a log line a minute.
+    """
+
+    def __init__(self, *, write_rate: Rate, yes: bool, simulated: bool, as_json: bool) -> None:
+        self._rate = write_rate
+        self._yes = yes
+        self._simulated = simulated
+        self._errors = Console(stderr=True, highlight=False)
+        self._results = self._errors if as_json else Console(highlight=False)
+        self._progress: _Progress | None = None
+
+    # While a run goes on (batch.run.Audience)
+
+    def reading(self, seen: int, count: int) -> None:
+        """Tokens read so far."""
+        if seen == count or self._errors.is_terminal:
+            LOG.info("%s%s of %s tokens read", self._prefix, f"{seen:,}", f"{count:,}")
+
+    def confirm(self, proposal: Proposal) -> bool:
+        """Show the plan; ask, unless the answer was given beforehand or nothing would change."""
+        self.show_plan(proposal)
+        if self._yes or not proposal.plan.operations:
+            return True
+        number = len(proposal.plan.operations)
+        question = f"{self._prefix}Change {number:,} token{'s' if number > 1 else ''} now?"
+        with _ctrl_c_interrupts():
+            return Confirm.ask(question, console=self._errors, default=False)
+
+    def sending(self, run: str, operations: int) -> None:
+        """The sending begins."""
+        LOG.info("%srun %s: %s", self._prefix, run, _counted(operations, "change"))
+        self._progress = _Progress(self._errors, operations, self._rate)
+
+    def settled(self, operation: Operation, outcome: Outcome) -> None:  # noqa: ARG002
+        """One operation has its outcome."""
+        if self._progress:
+            self._progress.settled(outcome)
+
+    def stopping(self) -> None:
+        """The first Ctrl-C."""
+        LOG.info("stopping: requests under way finish; once more quits at once")
+
+    def quitting(self) -> None:
+        """The second Ctrl-C: the terminal is left as it was found."""
+        if self._progress:
+            self._progress.stop()
+
+    def sent(self) -> None:
+        """The sending is over."""
+        if self._progress:
+            self._progress.stop()
+
+    # Results
+
+    def show_check(self, checked: Checked) -> None:
+        """What a sheet holds and what is wrong with it."""
+        valid = checked.rows - checked.invalid_rows
+        self._say(f"{checked.sheet.name}: {valid:,} of {_counted(checked.rows, 'row')} valid")
+        self._ignored(checked)
+        self._problems(checked.problems)
+
+    def show_plan(self, proposal: Proposal) -> None:
+        """What would change, and what it would take."""
+        plan = proposal.plan
+        checked = proposal.checked
+        self._say(
+            f"{checked.sheet.name}: {_counted(checked.rows, 'row')}, "
+            f"{_counted(len(plan.operations), 'token')} to change"
+        )
+        self._ignored(checked)
+        self._counts(proposal.counts())
+        if plan.operations:
+            self._changes(plan.operations)
+            fields = ", ".join(f"{name} {number:,}" for name, number in plan.fields().items())
+            self._say(f"Changes by field: {fields}")
+        if plan.deactivations:
+            self._say(f"[bold]{_counted(plan.deactivations, 'token')} would stop working[/bold]")
+        left = time_left(len(plan.operations), self._rate)
+        needed = _counted(len(plan.operations), "request")
+        self._say(
+            f"{needed} needed, at {self._rate} at least {left}; {proposal.reads} used to read"
+        )
+        self._problems(checked.problems)
+
+    def show_end(self, ended: Ended) -> None:
+        """How a run ended, and the one next step."""
+        summary = ended.summary
+        self._counts(summary.counts)
+        self._say(
+            f"{summary.rows:,} rows, {summary.requests.total:,} requests, "
+            f"{summary.requests.retries:,} retries, {summary.seconds:.1f} s"
+        )
+        if summary.stopped:
+            self._say(f"[bold]Stopped early:[/bold] {_plain(summary.stopped)}")
+            self._say(f"Go on with: token-batch resume {summary.run}")
+        elif not summary.all_well:
+            self._say("Mend and hand in again: " + _plain(f"{summary.folder}/fix.csv"))
+        self._say(f"Reports: {_plain(summary.folder)}")
+
+    def show_runs(self, summaries: Sequence[Summary]) -> None:
+        """The history, a line a run."""
+        table = Table("run", "rows", "ended well", "state", box=None, pad_edge=False)
+        for summary in summaries:
+            well = summary.counts[Status.UPDATED] + summary.counts[Status.UNCHANGED]
+            table.add_row(
+                _plain(summary.run), f"{summary.rows:,}", f"{well:,}", summary.state.value
+            )
+        self._results.print(table)
+
+    @property
+    def _prefix(self) -> str:
+        return "SIMULATED: " if self._simulated else ""
+
+    def _say(self, text: str) -> None:
+        self._results.print(f"{self._prefix}{text}", soft_wrap=True)
+
+    def _ignored(self, checked: Checked) -> None:
+        ignored = [c.header for c in checked.sheet.columns if c.meaning is None and c.header]
+        if ignored:
+            self._say(f"Ignored columns: {_plain(', '.join(ignored))}")
+
+    def _counts(self, counts: dict[Status, int]) -> None:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for status, number in counts.items():
+            if number:
+                table.add_row(f"{number:,}", status.value.replace("_", " "))
+        if table.row_count:
+            self._results.print(table)
+
+    def _changes(self, operations: Sequence[Operation]) -> None:
+        table = Table("token", "label", "old → new", box=None, pad_edge=False)
+        for operation in operations[:SHOWN]:
+            label = operation.token.identifier.label or ""
+            table.add_row(str(operation.token.id), _plain(label), _plain(operation.difference))
+        self._results.print(table)
+        self._more(len(operations))
+
+    def _problems(self, problems: Sequence[Problem]) -> None:
+        for problem in problems[:SHOWN]:
+            self._say(f"row {problem.row}: {_plain(str(problem))}")
+        self._more(len(problems))
+
+    def _more(self, number: int) -> None:
+        if number > SHOWN:
+            self._say(f"… and {number - SHOWN:,} more (--json lists all)")
+
+
+class _Progress:
+    """A bar on a terminal, a log line a minute elsewhere."""
+
+    def __init__(self, console: Console, operations: int, rate: Rate) -> None:
+        self._total = operations
+        self._rate = rate
+        self._began = time.monotonic()
+        self._counts: Counter[Status] = Counter()
+        self._bar: Progress | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if console.is_terminal and operations:
+            self._bar = Progress(
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[told]}"),
+                console=console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=operations, told="")
+            self._bar.start()
+        else:
+            self._log_later()
+
+    def settled(self, outcome: Outcome) -> None:
+        """One more."""
+        self._counts[outcome.status] += 1
+        if self._bar:
+            self._bar.update(self._task, advance=1, told=self._told())
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar:
+            self._bar.stop()
+        if self._timer:
+            self._timer.cancel()
+
+    def _log_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOG_EVERY, self._log)
+
+    def _log(self) -> None:
+        LOG.info("%s of %s changes: %s", self._counts.total(), self._total, self._told())
+        self._log_later()
+
+    def _told(self) -> str:
+        seconds = time.monotonic() - self._began
+        done = self._counts.total()
+        per_minute = 60 * done / seconds if seconds else 0
+        by_budget = time_left(self._total, self._rate).total_seconds() - seconds
+        by_speed = (self._total - done) * seconds / done if done else 0
+        left = timedelta(seconds=round(max(0.0, by_budget, by_speed)))
+        counts = " ".join(f"{number} {status}" for status, number in self._counts.items())
+        return f"{counts} {per_minute:,.0f}/min {left} left"
+
+
+@contextmanager
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """Asyncio takes the first Ctrl-C for itself; at a question it must be heard at once."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _plain(text: str) -> str:
+    """Text of a sheet or of the API, in which rich must not look for markup."""
+    return escape(text)

@@ -1,5 +1,3 @@
 """token-batch: bulk updates of charging tokens, from a sheet to a report of every row."""
 
-from importlib.metadata import version
-
-__version__ = version("token-batch")
+__version__ = "0.1.0"

@@ -105,12 +105,14 @@ class Journal:
 
     @classmethod
     def create(cls, folder: Path) -> Self:
-        """A new journal in a folder that has none."""
-        with _sqlite_in_our_terms(folder):
+        """A new journal in a folder that has none. RunError when it cannot be made."""
+        try:
             journal = cls(folder)
             journal._writer.executescript(_SCHEMA)
             journal._writer.execute(f"PRAGMA user_version = {VERSION}")
-            return journal
+        except sqlite3.Error as error:
+            raise RunError(f"{folder / FILE_NAME} cannot be made: {error}") from error
+        return journal
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -149,6 +151,12 @@ class Journal:
             return About.model_validate({name: json.loads(facts[name]) for name in facts})
         except ValidationError as error:
             raise RunError(f"{self.folder} holds a run that was never begun") from error
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether somebody said yes to its plan."""
+        found = self._reader.execute("SELECT 1 FROM about WHERE name = 'confirmed_at'")
+        return found.fetchone() is not None
 
     # Before the sending
 

@@ -28,6 +28,8 @@ class Wanted(Protocol):
     @property
     def only_by_id(self) -> bool: ...
     @property
+    def missing(self) -> int: ...
+    @property
     def missing_ids(self) -> Sequence[int]: ...
     @property
     def misses_others(self) -> bool: ...
@@ -58,7 +60,7 @@ class Lookup:
         because pages shift when tokens are deleted while they are read. A label or uid cannot
         be asked for: if one is missing and the listing did shift, it is read once more.
         """
-        if wanted.only_by_id and len(wanted.missing_ids) <= 1:
+        if wanted.only_by_id and wanted.missing <= 1:
             await self._singly(wanted)
             return
         shifted = await self._list(wanted)
@@ -87,7 +89,7 @@ class Lookup:
         pages_left = len(range(PAGE_LIMIT, first.count, PAGE_LIMIT))
         shifted = False
         for some in _in_waves(offsets):
-            if wanted.only_by_id and len(wanted.missing_ids) <= pages_left:
+            if wanted.only_by_id and wanted.missing <= pages_left:
                 break
             for offset, page in zip(
                 some, await _together(self._page(offset) for offset in some), strict=True

@@ -10,7 +10,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    PositiveInt,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated_dataclass
 
@@ -191,6 +198,15 @@ class TokenPatch(BaseModel):
 
 
 _FIELD_OF = {name: Field(to_camel(name)) for name in TokenPatch.model_fields}
+
+
+def _to_milliseconds(instant: datetime) -> datetime:
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+# A request cannot say more than milliseconds, so a finer instant would never be as asked.
+Instant = Annotated[AwareDatetime, AfterValidator(_to_milliseconds)]
+
 _FROM_API = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
@@ -210,12 +226,12 @@ class Token:
 
     id: int
     identifier: Identifier
-    valid_from: AwareDatetime | None
+    valid_from: Instant | None
     is_active: bool
     roaming_enabled: bool
     customer_id: int | None
     priority_charging_enabled: bool | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
     billing_reference: str | None = None
     comment: str | None = None
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 from batch.errors import UsageError
 from batch.models import Field, Operation, Outcome, Patch, Status, Token, TokenRef, Value, shown
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,13 @@ class Named:
         return not self._labels and not self._uids
 
     @property
+    def missing(self) -> int:
+        """How many of the ids named have a token that has not gone by."""
+        return len(self.ids) - len(self._by_id)
+
+    @property
     def missing_ids(self) -> list[int]:
-        """The ids named whose token has not gone by, ascending."""
+        """Which those are, ascending."""
         return sorted(self.ids - self._by_id.keys())
 
     @property
@@ -108,20 +117,31 @@ def make(patches: Iterable[Patch], named: Named) -> Plan:
     the order of the sheet.
     """
     settled: list[Settled] = []
-    tokens: dict[int, Token] = {}
-    patches_of: defaultdict[int, list[Patch]] = defaultdict(list)
+    matched: list[tuple[Token, Patch]] = []
     for patch in patches:
         found = named.find(patch.ref)
         if isinstance(found, Outcome):
             settled.append(Settled(patch.row, found))
         else:
-            tokens[found.id] = found
-            patches_of[found.id].append(patch)
+            matched.append((found, patch))
+    matched.sort(key=lambda pair: pair[0].id)
     operations: list[Operation] = []
-    for token_id, its_patches in patches_of.items():
-        _compare(tokens[token_id], its_patches, operations, settled)
-    operations.sort(key=lambda operation: (not operation.deactivates, operation.rows[0]))
+    for _, same_token in groupby(handed_over(matched), key=lambda pair: pair[0].id):
+        pairs = list(same_token)
+        _compare(pairs[0][0], [patch for _, patch in pairs], operations, settled)
+    settled.sort(key=lambda row: row.row)
+    operations.sort(key=lambda operation: operation.rows[0])
+    operations.sort(key=lambda operation: not operation.deactivates)
     return Plan(operations, settled)
+
+
+def handed_over(items: list[T]) -> Iterator[T]:
+    """Each item once, in order, and let go of: a large sheet's patches and its operations
+    together are what the program's memory is measured by.
+    """
+    items.reverse()
+    while items:
+        yield items.pop()
 
 
 def again(operation: Operation, token: Token | None, *, was_sent: bool) -> Operation | Outcome:
@@ -209,12 +229,12 @@ def _compare(
         outcome = Outcome(Status.INVALID, clash, code="rows_disagree")
         settled.extend(Settled(patch.row, outcome, token) for patch in patches)
         return
-    changes: dict[Field, Value] = {}
+    changes: Mapping[Field, Value] = {}
     rows = []
     for patch in patches:
         differing = _differing(token, patch.changes)
         if differing:
-            changes |= differing
+            changes = {**changes, **differing} if changes else differing
             rows.append(patch.row)
         else:
             settled.append(Settled(patch.row, Outcome(Status.UNCHANGED), token))
@@ -222,9 +242,10 @@ def _compare(
         operations.append(Operation(token, changes, tuple(rows)))
 
 
-def _differing(token: Token, changes: Mapping[Field, Value]) -> dict[Field, Value]:
-    """Dates compare as instants, texts exactly."""
-    return {name: value for name, value in changes.items() if token.value(name) != value}
+def _differing(token: Token, changes: Mapping[Field, Value]) -> Mapping[Field, Value]:
+    """Dates compare as instants, texts exactly. What differs in all is itself the answer."""
+    differing = {name: value for name, value in changes.items() if token.value(name) != value}
+    return changes if len(differing) == len(changes) else differing
 
 
 def _clash(patches: list[Patch]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -17,15 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol, Self, TypeVar
 
-from filelock import FileLock, Timeout
-
 from batch import __version__, plan, report
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient
 from batch.client.transport import AiohttpTransport, environment_proxy
-from batch.errors import BusyError, NothingSent, RunError, SheetError, StopRun
-from batch.journal import FILE_NAME, Journal
+from batch.errors import NothingSent, RunError, SheetError, StopRun
+from batch.folders import all_runs, existing_run, new_run, read_run
+from batch.journal import Journal
 from batch.lookup import Lookup
 from batch.models import Entry, Operation, Outcome, Patch, Problem, Requests, Status, Token
 from batch.read import Sheet, open_sheet
@@ -51,11 +49,14 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A sheet that was read and validated: `rows` of it, as patches or with problems."""
+    """A sheet that was read and validated: `rows` of it, as patches or with problems.
+
+    The patches are gone once a plan is made of them.
+    """
 
     sheet: Sheet
     rows: int
-    patches: Sequence[Patch]
+    patches: list[Patch]
     problems: Sequence[Problem]
 
     @property
@@ -125,9 +126,11 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     after the plan was confirmed leave one that can be resumed.
     """
     sheet = _open(source, settings)
+    started_at = datetime.now(UTC)
     async with _connected(settings) as client:
-        with _new_run(sheet, settings) as journal:
+        with new_run(settings.reports, sheet.name, started_at) as journal:
             with _nothing_sent():
+                journal.note(started_at=started_at, **_facts(sheet, settings))
                 if not await _confirmed(sheet, journal, client, settings, audience):
                     return None
             return await _send(journal, client, settings, audience)
@@ -135,7 +138,7 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
 
 async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
     """Go on with a run that stopped, however it stopped."""
-    with _existing_run(folder) as journal:
+    with existing_run(folder) as journal:
         _refuse_another_account(journal, settings)
         async with _connected(settings) as client:
             await _settle_by_looking(journal, client, settings, audience)
@@ -144,28 +147,34 @@ async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
 
 def write_reports(folder: Path) -> report.Summary:
     """Write a run's reports again."""
-    with _existing_run(folder) as journal:
+    with existing_run(folder) as journal:
         return report.write(journal)
 
 
 def runs(reports: Path) -> list[report.Summary]:
     """Every run under the reports folder, the latest last; unconfirmed ones are none."""
     found = []
-    for folder in sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}")):
-        with _closing(Journal.open(folder)) as journal:
-            if journal.about().confirmed_at:
+    for folder in all_runs(reports):
+        with read_run(folder) as journal:
+            if journal.is_confirmed:
                 found.append(report.summarize(journal))
     return found
 
 
 def named_run(reports: Path, name: str | None) -> Path:
-    """The folder of the named run, of the latest without a name."""
+    """The folder of the named run; without a name, of the latest."""
     if name:
-        return Path(name) if "/" in name else reports / name
+        return reports / name
     found = runs(reports)
     if not found:
         raise RunError(f"there is no run under {reports}")
     return reports / found[-1].run
+
+
+def unfinished_run(reports: Path, name: str | None) -> Path:
+    """The folder of the named run; without a name, of the latest that stopped, if any did."""
+    stopped = [run for run in runs(reports) if run.state is not report.RunState.FINISHED]
+    return named_run(reports, name or (stopped[-1].run if stopped else None))
 
 
 # The stages
@@ -224,7 +233,7 @@ async def _propose(
 ) -> Proposal:
     named = plan.Named(checked.patches)
     await _lookup(client, settings, audience).collect(named)
-    made = plan.make(checked.patches, named)
+    made = plan.make(plan.handed_over(checked.patches), named)
     plan.guard(made, max_changes=settings.max_changes)
     return Proposal(checked, made, client.traffic.reads)
 
@@ -261,7 +270,7 @@ async def _settle_by_looking(
 ) -> None:
     """Decide, against the tokens as they are now, every operation whose end is not known."""
     tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
-    if tokens.missing_ids:
+    if tokens.missing:
         await _lookup(client, settings, audience).collect(tokens)
     for entries in _chunks(journal.unsettled(), ROWS_AT_ONCE):
         await asyncio.gather(*(_settle_or_replan(journal, entry, tokens) for entry in entries))
@@ -354,6 +363,10 @@ class _ById:
         self.found: dict[int, Token] = {}
 
     @property
+    def missing(self) -> int:
+        return len(self._ids) - len(self.found)
+
+    @property
     def missing_ids(self) -> list[int]:
         return sorted(self._ids - self.found.keys())
 
@@ -397,76 +410,17 @@ class _Interruption:
         self._sender.stop()
 
 
-@contextmanager
-def _new_run(sheet: Sheet, settings: Settings) -> Iterator[Journal]:
-    """A run's folder with its journal; gone again if the run was never confirmed."""
-    started_at = datetime.now(UTC)
-    folder = _new_folder(settings.reports, f"{started_at:%Y%m%d-%H%M%S}-{_stem(sheet.name)}")
-    with _working_on(folder), _closing(Journal.create(folder)) as journal:
-        journal.note(
-            simulated=settings.simulated,
-            sheet=sheet.name,
-            sha256=sheet.sha256,
-            headers=[column.header for column in sheet.columns],
-            clear_marker=settings.clear_marker,
-            base_url=_account(settings),
-            who=_who(),
-            version=__version__,
-            started_at=started_at,
-        )
-        try:
-            yield journal
-        finally:
-            confirmed = journal.about().confirmed_at
-    if not confirmed:
-        shutil.rmtree(folder)
-
-
-@contextmanager
-def _existing_run(folder: Path) -> Iterator[Journal]:
-    with _closing(Journal.open(folder)) as journal, _working_on(folder):
-        if not journal.about().confirmed_at:
-            raise RunError(
-                f"{folder.name} ended before its plan was confirmed, and nothing was sent: "
-                "apply the sheet again"
-            )
-        yield journal
-
-
-def _new_folder(reports: Path, name: str) -> Path:
-    """A folder that did not exist before: two runs may begin in one second."""
-    for number in range(1, 1000):
-        folder = reports / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not reports.is_dir():
-                raise RunError(f"{reports} is not a folder: name another with --reports") from None
-        except OSError as error:
-            raise RunError(
-                f"{folder} cannot be made ({error.strerror}): name another folder with --reports"
-            ) from error
-        else:
-            return folder
-    raise RunError(f"{reports} has a thousand runs of this second already")
-
-
-@contextmanager
-def _working_on(folder: Path) -> Iterator[None]:
-    """Only one process works on a run; the system frees the lock of one that died."""
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise BusyError(f"another process is working on {folder.name}") from error
-
-
-@contextmanager
-def _closing(journal: Journal) -> Iterator[Journal]:
-    try:
-        yield journal
-    finally:
-        journal.close()
+def _facts(sheet: Sheet, settings: Settings) -> dict[str, object]:
+    return {
+        "simulated": settings.simulated,
+        "sheet": sheet.name,
+        "sha256": sheet.sha256,
+        "headers": [column.header for column in sheet.columns],
+        "clear_marker": settings.clear_marker,
+        "base_url": _account(settings),
+        "who": _who(),
+        "version": __version__,
+    }
 
 
 def _refuse_another_account(journal: Journal, settings: Settings) -> None:
@@ -481,11 +435,6 @@ def _refuse_another_account(journal: Journal, settings: Settings) -> None:
 
 def _account(settings: Settings) -> str:
     return SIMULATED if settings.simulated else settings.base_url
-
-
-def _stem(name: str) -> str:
-    stem = Path(name).stem
-    return "".join(letter if letter.isalnum() else "-" for letter in stem)[:40]
 
 
 def _who() -> str:

@@ -16,6 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
+    ("folders",),
     ("read", "validate", "plan", "send", "lookup", "journal", "report"),
     ("client",),
     ("settings", "formulas"),

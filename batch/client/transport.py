@@ -69,7 +69,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             async with self._session.request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                data=request.content or None,
+                data=await request.aread() or None,
                 headers=request.headers.multi_items(),
                 allow_redirects=False,
                 middlewares=_READ_ONCE if request.method == "GET" else None,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from batch.report.record import Record
 from batch.report.sheets import write_fix, write_report, write_undo
-from batch.report.summary import Summary, summarize, write_summary
+from batch.report.summary import RunState, Summary, summarize, write_summary
 
-__all__ = ["Record", "Summary", "summarize", "write"]
+__all__ = ["Record", "RunState", "Summary", "summarize", "write"]
 
 
 def write(record: Record) -> Summary:

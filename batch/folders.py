@@ -1,0 +1,95 @@
+"""Where runs live: one folder each, with its journal, worked on by one process at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from batch.errors import BusyError, RunError
+from batch.journal import FILE_NAME, Journal
+
+
+@contextmanager
+def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal]:
+    """A new run's journal; its folder is gone again if the run was never confirmed."""
+    folder = _new_folder(reports, f"{started_at:%Y%m%d-%H%M%S}-{_as_name(sheet)}")
+    confirmed = False
+    try:
+        with _working_on(folder), _closing(Journal.create(folder)) as journal:
+            try:
+                yield journal
+            finally:
+                confirmed = journal.is_confirmed
+    finally:
+        if not confirmed:
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def existing_run(folder: Path) -> Iterator[Journal]:
+    """A confirmed run's journal, to go on with it. BusyError while another process does."""
+    with _closing(Journal.open(folder)) as journal, _working_on(folder):
+        if not journal.is_confirmed:
+            raise RunError(
+                f"{folder.name} ended before its plan was confirmed, and nothing was sent: "
+                "apply the sheet again"
+            )
+        yield journal
+
+
+@contextmanager
+def read_run(folder: Path) -> Iterator[Journal]:
+    """A run's journal, to read it, whoever works on it."""
+    with _closing(Journal.open(folder)) as journal:
+        yield journal
+
+
+def all_runs(reports: Path) -> list[Path]:
+    """The folders of all runs, the latest last: their names begin with the time."""
+    return sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}"))
+
+
+def _new_folder(reports: Path, name: str) -> Path:
+    """A folder that did not exist before: two runs may begin in one second."""
+    for number in range(1, 1000):
+        folder = reports / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if not reports.is_dir():
+                raise RunError(f"{reports} is not a folder: name another with --reports") from None
+        except OSError as error:
+            raise RunError(
+                f"{folder} cannot be made ({error.strerror}): name another folder with --reports"
+            ) from error
+        else:
+            return folder
+    raise RunError(f"{reports} has a thousand runs of this second already")
+
+
+@contextmanager
+def _working_on(folder: Path) -> Iterator[None]:
+    """The system frees the lock of a process that died."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise BusyError(f"another process is working on {folder.name}") from error
+
+
+@contextmanager
+def _closing(journal: Journal) -> Iterator[Journal]:
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def _as_name(sheet: str) -> str:
+    stem = Path(sheet).stem
+    return "".join(letter if letter.isalnum() else "-" for letter in stem)[:40]

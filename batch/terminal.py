@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.prompt import Confirm
 from rich.table import Table
 
-from batch.models import Operation, Outcome, Problem, Rate, Status
+from batch.models import Operation, Outcome, Rate, Status
 from batch.report import Summary
 from batch.run import Checked, Ended, Proposal
 
@@ -123,7 +123,7 @@ class Terminal:
         valid = checked.rows - checked.invalid_rows
         self._say(f"{checked.sheet.name}: {valid:,} of {_counted(checked.rows, 'row')} valid")
         self._ignored(checked)
-        self._problems(checked.problems)
+        self._problems([(problem.row, str(problem)) for problem in checked.problems])
 
     def show_plan(self, proposal: Proposal) -> None:
         """What would change, and what it would take."""
@@ -141,12 +141,14 @@ class Terminal:
             self._say(f"Changes by field: {fields}")
         if plan.deactivations:
             self._say(f"[bold]{_counted(plan.deactivations, 'token')} would stop working[/bold]")
-        left = time_left(len(plan.operations), self._rate)
-        needed = _counted(len(plan.operations), "request")
-        self._say(
-            f"{needed} needed, at {self._rate} at least {left}; {proposal.reads} used to read"
-        )
-        self._problems(checked.problems)
+        self._say(self._effort(proposal))
+        problems = [(problem.row, str(problem)) for problem in checked.problems]
+        problems += [
+            (row.row, row.outcome.message)
+            for row in plan.settled
+            if row.outcome.status is not Status.UNCHANGED
+        ]
+        self._problems(problems)
 
     def show_end(self, ended: Ended) -> None:
         """How a run ended, and the one next step."""
@@ -201,10 +203,19 @@ class Terminal:
         self._results.print(table)
         self._more(len(operations))
 
-    def _problems(self, problems: Sequence[Problem]) -> None:
-        for problem in problems[:SHOWN]:
-            self._say(f"row {problem.row}: {_plain(str(problem))}")
+    def _problems(self, problems: Sequence[tuple[int, str]]) -> None:
+        for row, message in problems[:SHOWN]:
+            self._say(f"row {row}: {_plain(message)}")
         self._more(len(problems))
+
+    def _effort(self, proposal: Proposal) -> str:
+        number = len(proposal.plan.operations)
+        used = f"{_counted(proposal.reads, 'request')} used to read"
+        if not number:
+            return f"Nothing to send; {used}"
+        left = time_left(number, self._rate)
+        duration = f"at least {left}" if left else "done at once"
+        return f"{_counted(number, 'request')} to send at {self._rate}: {duration}; {used}"
 
     def _more(self, number: int) -> None:
         if number > SHOWN:

@@ -129,4 +129,12 @@ _TRANSLATION: tuple[tuple[type[BaseException], type[httpx.TransportError]], ...]
 
 def _in_httpx_terms(error: BaseException, request: httpx.Request) -> httpx.TransportError:
     kind = next(ours for theirs, ours in _TRANSLATION if isinstance(error, theirs))
-    return kind(str(error) or type(error).__name__, request=request)
+    return kind(_reason(error), request=request)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(error.certificate_error)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__

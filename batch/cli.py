@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import shlex
 import signal
 import sys
 import tempfile
@@ -19,11 +20,11 @@ import typer
 from pydantic import SecretStr
 
 from batch import __version__, documents, run, settings
-from batch.errors import BusyError, SettingsError, StopRun, TokenBatchError, UsageError
+from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBatchError, UsageError
 from batch.models import DateOrder, Status
 from batch.run import INTERRUPTED, Ended, Source
 from batch.settings import Settings
-from batch.terminal import Terminal, start_logging, time_left
+from batch.terminal import Terminal, log_error, start_logging, time_left
 
 if TYPE_CHECKING:
     from batch.simulator import SimulatedApi
@@ -278,21 +279,30 @@ def report(
     if as_json:
         typer.echo(summary.model_dump_json(indent=2))
     else:
-        _terminal(chosen).show_end(Ended(summary))
+        chosen = chosen.model_copy(update={"simulated": summary.simulated})
+        ended = Ended(summary)
+        _terminal(chosen).show_end(ended, _again(ended))
 
 
 @app.command()
 def simulate(
     reports: Reports = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8080,
     log_format: Log = LogFormat.TEXT,
 ) -> None:
     """Run the simulated API as a server of its own, until Ctrl-C."""
     start_logging(log_format)
     chosen = _chosen(locals())
     api = _simulated_api(chosen, host=host, port=port)
-    api.run_foreground(lambda url: typer.echo(f"SIMULATED: the token API answers at {url}"))
+    try:
+        api.run_foreground(lambda url: typer.echo(f"SIMULATED: the token API answers at {url}"))
+    except OSError as error:
+        raise SettingsError(
+            f"{host}:{port} cannot be listened at ({error.strerror}): name another --port"
+        ) from error
+    finally:
+        api.close()
 
 
 def main() -> NoReturn:
@@ -304,16 +314,19 @@ def main() -> NoReturn:
     gc.set_threshold(50_000, 20, 20)
     try:
         app()
+    except Interrupted as error:
+        _fail(str(error), INTERRUPTED)
     except BusyError as error:
         _fail(str(error), BUSY)
     except StopRun as error:
         _fail(f"{error}; go on with `token-batch resume`", STOPPED_EARLY)
     except TokenBatchError as error:
         _fail(str(error), NOTHING_SENT)
-    except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last resort, which names its log
-        _fail(f"a fault of token-batch itself ({error!r}): details in {_fault_log()}", FAULT)
+        _fail(
+            f"a fault of token-batch itself ({type(error).__name__}): details in {_fault_log()}",
+            FAULT,
+        )
     sys.exit(ALL_WELL)
 
 
@@ -322,7 +335,7 @@ def _interrupted(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
-    typer.echo(f"token-batch: {sentence}", err=True)
+    log_error(sentence)
     sys.exit(code)
 
 
@@ -339,12 +352,23 @@ def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
     if as_json:
         typer.echo(documents.as_json(ended.summary))
     else:
-        terminal.show_end(ended)
+        terminal.show_end(ended, _again(ended))
     if ended.interrupted:
         raise typer.Exit(INTERRUPTED)
     if ended.stop:
         raise typer.Exit(STOPPED_EARLY)
     raise typer.Exit(ALL_WELL if ended.summary.all_well else SOME_NOT)
+
+
+def _again(ended: Ended) -> str:
+    """The command that goes on with the run, as it must be typed where this one was."""
+    folder = Path(ended.summary.folder)
+    words = ["token-batch", "resume", folder.name]
+    if folder.parent != Path("reports"):
+        words += ["--reports", str(folder.parent)]
+    if ended.summary.simulated:
+        words.append("--simulate")
+    return shlex.join(words)
 
 
 def _chosen(given: dict[str, Any]) -> Settings:
@@ -401,8 +425,11 @@ def _simulated_api(chosen: Settings, host: str = "127.0.0.1", port: int = 0) -> 
 
 
 def _asynchronously(work: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(work)
+    except KeyboardInterrupt:  # typer's own answer to it is silence
+        raise Interrupted("interrupted; nothing was sent") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

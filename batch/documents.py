@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
@@ -59,6 +60,9 @@ class PlanDocument:
     simulated: bool
     check: CheckDocument
     counts: dict[Status, int]
+    deactivations: int
+    new_customers: int
+    already_expired: int
     operations: Sequence[PlannedOperation]
     settled: Sequence[SettledRow]
     requests_used: int
@@ -74,7 +78,7 @@ def of_check(checked: Checked) -> CheckDocument:
         sha256=sheet.sha256,
         rows=checked.rows,
         invalid_rows=checked.invalid_rows,
-        ignored_columns=[c.header for c in sheet.columns if c.meaning is None],
+        ignored_columns=[c.header for c in sheet.columns if c.meaning is None and c.header],
         problems=checked.problems,
     )
 
@@ -103,6 +107,9 @@ def of_plan(proposal: Proposal, *, simulated: bool, seconds_needed: float) -> Pl
         simulated=simulated,
         check=of_check(proposal.checked),
         counts=proposal.counts(),
+        deactivations=proposal.plan.deactivations,
+        new_customers=proposal.plan.new_customers,
+        already_expired=proposal.plan.already_expired(datetime.now(UTC)),
         operations=operations,
         settled=settled,
         requests_used=proposal.reads,

@@ -6,6 +6,7 @@ TokenBatchError
 │   ├── SheetError        the sheet cannot be read as a table of tokens
 │   ├── RunError          the named run does not exist or cannot be used so
 │   └── NothingSent       the API or the disk failed before the first change was sent
+├── Interrupted       Ctrl-C or SIGTERM while nothing was being sent
 ├── BusyError         another process is working on this
 ├── StopRun           no further operation would fare better; resume is possible
 │   ├── KeyRefused        the API does not accept the key
@@ -45,6 +46,10 @@ class NothingSent(UsageError):
     """The API or the disk failed before the first change was sent."""
 
 
+class Interrupted(TokenBatchError):
+    """Ctrl-C or SIGTERM while nothing was being sent."""
+
+
 class BusyError(TokenBatchError):
     """Another process is working on this run."""
 
@@ -66,7 +71,14 @@ class NotTheApi(StopRun):
 
 
 class Unavailable(StopRun):
-    """The API cannot be reached or answers only errors."""
+    """The API cannot be reached or answers only errors.
+
+    `doubtful`: the request that met this may have been applied.
+    """
+
+    def __init__(self, message: str, *, doubtful: bool = False) -> None:
+        super().__init__(message)
+        self.doubtful = doubtful
 
 
 class JournalError(StopRun):

@@ -18,15 +18,16 @@ from batch.journal import FILE_NAME, Journal
 def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal]:
     """A new run's journal; its folder is gone again if the run was never confirmed."""
     folder = _new_folder(reports, f"{started_at:%Y%m%d-%H%M%S}-{_as_name(sheet)}")
-    confirmed = False
+    needed = False
     try:
         with _working_on(folder), _closing(Journal.create(folder)) as journal:
+            needed = True  # and stays so if the journal cannot be asked
             try:
                 yield journal
             finally:
-                confirmed = journal.is_confirmed
+                needed = journal.is_confirmed
     finally:
-        if not confirmed:
+        if not needed:
             shutil.rmtree(folder)
 
 
@@ -50,8 +51,12 @@ def read_run(folder: Path) -> Iterator[Journal]:
 
 
 def all_runs(reports: Path) -> list[Path]:
-    """The folders of all runs, the latest last: their names begin with the time."""
-    return sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}"))
+    """The folders of all runs, the latest last: their names begin with the time.
+
+    Without those whose journal is none, such as of a run that was killed while it was made.
+    """
+    folders = sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}"))
+    return [folder for folder in folders if Journal.is_in(folder)]
 
 
 def _new_folder(reports: Path, name: str) -> Path:

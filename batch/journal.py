@@ -16,7 +16,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ from batch.models import (
     iso,
 )
 
+APPLICATION = 0x746F6B62  # "tokb": marks the file as this program's
 VERSION = 1
 FILE_NAME = "journal.sqlite"
 CHUNK = 500  # operations or rows held in memory at once while streaming
@@ -94,7 +95,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / FILE_NAME
+        self._path = path = folder / FILE_NAME
         # Commits leave the event loop for a thread; only one connection ever writes.
         self._writer = sqlite3.connect(path, check_same_thread=False)
         self._writer.execute("PRAGMA journal_mode = WAL")
@@ -109,7 +110,9 @@ class Journal:
         try:
             journal = cls(folder)
             journal._writer.executescript(_SCHEMA)
+            journal._writer.execute(f"PRAGMA application_id = {APPLICATION}")
             journal._writer.execute(f"PRAGMA user_version = {VERSION}")
+            journal._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise RunError(f"{folder / FILE_NAME} cannot be made: {error}") from error
         return journal
@@ -119,15 +122,23 @@ class Journal:
         """The journal in this folder. RunError if there is none that this version reads."""
         if not (folder / FILE_NAME).is_file():
             raise RunError(f"{folder} holds no run: it has no {FILE_NAME}")
-        try:
-            journal = cls(folder)
-            (version,) = journal._reader.execute("PRAGMA user_version").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise RunError(f"{folder / FILE_NAME} cannot be read: {error}") from error
-        if version != VERSION:
-            journal.close()
+        if not cls.is_in(folder):
             raise RunError(f"{folder / FILE_NAME} was not written by this version of token-batch")
-        return journal
+        return cls(folder)
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether this folder has a journal that this version reads; nothing is written."""
+        address = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as file:
+                marks = [
+                    file.execute(f"PRAGMA {mark}").fetchone()[0]
+                    for mark in ("application_id", "user_version")
+                ]
+        except sqlite3.DatabaseError:
+            return False
+        return marks == [APPLICATION, VERSION]
 
     def close(self) -> None:
         """Close the file; nothing is lost, because nothing waits outside an `await`."""
@@ -245,8 +256,9 @@ class Journal:
     def replan(self, number: int, operation: Operation) -> asyncio.Future[None]:
         """The operation against its token as it is now; no request for that has left."""
         return self._change(
-            "UPDATE operations SET state = ?, status = NULL, token = ?, changes = ? "
-            "WHERE number = ?",
+            "UPDATE operations SET state = ?, token = ?, changes = ?, status = NULL, "
+            "code = NULL, message = NULL, http_status = NULL, request_id = NULL, "
+            "finished_at = NULL, after = NULL WHERE number = ?",
             (
                 State.PLANNED,
                 _token_json(operation.token),
@@ -271,15 +283,22 @@ class Journal:
                 # shares Python with a busy event loop would wait for its turn at every one.
                 for sql, values, _ in together:
                     self._writer.execute(sql, values)
-                await loop.run_in_executor(None, self._writer.commit)
-            except sqlite3.Error as error:
-                self._writer.rollback()
+                await loop.run_in_executor(None, self._write_to_disk)
+            except Exception as error:  # noqa: BLE001 - whoever waits must learn of any
                 _fail(together, JournalError(f"{self.folder / FILE_NAME}: {error}"))
+                with suppress(sqlite3.Error):  # the file may be closed or gone
+                    self._writer.rollback()
             else:
                 for _, _, durable in together:
                     if not durable.done():
                         durable.set_result(None)
         self._committing = None
+
+    def _write_to_disk(self) -> None:
+        # A file that was removed can still be written to, and is lost all the same.
+        if not self._path.exists():
+            raise FileNotFoundError("it was removed while the run was under way")
+        self._writer.commit()
 
     # Telling
 
@@ -299,6 +318,15 @@ class Journal:
                 operation = Operation(_token(token), _changes(changes), tuple(rows[number]))
                 yield Entry(number, operation, State(state))
             last = found[-1][0]
+
+    def count_unsettled(self) -> int:
+        """How many operations have no known outcome."""
+        found = self._reader.execute(
+            "SELECT COUNT(*) FROM operations WHERE state != ? OR status = ?",
+            (State.SETTLED, Status.UNKNOWN),
+        )
+        (number,) = found.fetchone()
+        return int(number)
 
     def _rows_of(self, first: int, last: int) -> Mapping[int, list[int]]:
         rows: dict[int, list[int]] = {}

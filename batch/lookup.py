@@ -58,13 +58,16 @@ class Lookup:
 
         An id that the listing lacked is asked for by itself before it counts as missing,
         because pages shift when tokens are deleted while they are read. A label or uid cannot
-        be asked for: if one is missing and the listing did shift, it is read once more.
+        be asked for: if one is missing, the listing is read once more.
         """
         if wanted.only_by_id and wanted.missing <= 1:
             await self._singly(wanted)
+            if wanted.missing:
+                # Any web server answers 404: only one that lists tokens knows that none is there.
+                self._offer(wanted, await self._page(0), 0)
             return
-        shifted = await self._list(wanted)
-        if shifted and wanted.misses_others:
+        await self._list(wanted)
+        if wanted.misses_others:
             await self._list(wanted)
         await self._singly(wanted)
 
@@ -81,23 +84,20 @@ class Lookup:
             if token:
                 wanted.offer(token)
 
-    async def _list(self, wanted: Wanted) -> bool:
-        """Read pages while they are the cheaper way; whether their count changed meanwhile."""
+    async def _list(self, wanted: Wanted) -> None:
+        """Read pages while they are the cheaper way."""
         first = await self._page(0)
         self._offer(wanted, first, 0)
-        offsets = iter(range(PAGE_LIMIT, first.count, PAGE_LIMIT))
-        pages_left = len(range(PAGE_LIMIT, first.count, PAGE_LIMIT))
-        shifted = False
-        for some in _in_waves(offsets):
+        # A server may hold back from pages as large as were asked for.
+        offsets = range(len(first.data) or PAGE_LIMIT, first.count, len(first.data) or PAGE_LIMIT)
+        pages_left = len(offsets)
+        for some in _in_waves(iter(offsets)):
             if wanted.only_by_id and wanted.missing <= pages_left:
                 break
-            for offset, page in zip(
-                some, await _together(self._page(offset) for offset in some), strict=True
-            ):
+            pages = await _together(self._page(offset) for offset in some)
+            for offset, page in zip(some, pages, strict=True):
                 self._offer(wanted, page, offset)
-                shifted = shifted or page.count != first.count
             pages_left -= len(some)
-        return shifted
 
     def _offer(self, wanted: Wanted, page: Page, offset: int) -> None:
         for token in page.data:
@@ -119,7 +119,9 @@ class Lookup:
             raise Unavailable(f"{error}: try again later, or check the base URL") from error
         except Refused as error:
             if error.http_status == FORBIDDEN:
-                raise KeyRefused(f"the API refuses the key (403: {error})") from error
+                raise KeyRefused(
+                    f"the API refuses the key (403: {error}): check SPIRII_API_KEY"
+                ) from error
             raise NotTheApi(
                 f"the API refused to tell its tokens ({error.http_status}: {error}): "
                 "check the base URL"

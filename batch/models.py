@@ -23,6 +23,8 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 TEXT_LIMIT = 100  # characters in billingReference and comment (API reference, "Update a token")
 
+EXACT_LIMIT = 1e15  # Excel keeps 15 digits of a number
+
 Cell = str | int | float | bool | datetime | date | time | timedelta
 """What a sheet's cell holds: text, or the typed value an Excel file stores. Empty is ""."""
 
@@ -34,6 +36,8 @@ def cell_text(cell: Cell) -> str:
     """The cell as text that, read again, means the same."""
     if isinstance(cell, bool):
         return str(cell).upper()
+    if isinstance(cell, float) and abs(cell) >= EXACT_LIMIT:
+        return f"{cell:.14E}"  # digits are lost, and the text must not hide it
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     if isinstance(cell, datetime) and cell.time() == time():
@@ -371,7 +375,7 @@ class About(BaseModel):
     seconds: float = 0.0
 
 
-_RATE = re.compile(r"(?P<limit>[1-9]\d*)/(?P<count>\d+)?(?P<unit>s|min|h)")
+_RATE = re.compile(r"(?P<limit>[1-9]\d{0,9})/(?P<count>\d{1,9})?(?P<unit>s|min|h)", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 
@@ -386,7 +390,7 @@ class Rate:
     def parse(cls, text: str) -> Self:
         """Read `120/min`, `10/s`, `1000/h` or `300/10s`. ValueError otherwise."""
         found = _RATE.fullmatch(text.replace(" ", ""))
-        if not found or found["count"] == "0":
+        if not found or (found["count"] and not int(found["count"])):
             raise ValueError(f"{text!r} is not a rate; write for example 120/min, 10/s or 300/10s")
         count = int(found["count"] or 1)
         return cls(int(found["limit"]), float(count * _UNIT_SECONDS[found["unit"]]))

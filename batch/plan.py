@@ -10,11 +10,22 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
 
 from batch.errors import UsageError
-from batch.models import Field, Operation, Outcome, Patch, Status, Token, TokenRef, Value, shown
+from batch.models import (
+    Field,
+    Operation,
+    Outcome,
+    Patch,
+    Status,
+    Token,
+    TokenRef,
+    Value,
+    shown,
+)
 
 T = TypeVar("T")
 
@@ -43,6 +54,18 @@ class Plan:
     def deactivations(self) -> int:
         """How many working tokens would stop working."""
         return sum(operation.deactivates for operation in self.operations)
+
+    @property
+    def new_customers(self) -> int:
+        """How many tokens another company would be billed for."""
+        return sum(Field.CUSTOMER_ID in operation.changes for operation in self.operations)
+
+    def already_expired(self, now: datetime) -> int:
+        """How many tokens would get an end of validity that is in the past."""
+        return sum(
+            isinstance(end := operation.changes.get(Field.EXPIRES_AT), datetime) and end <= now
+            for operation in self.operations
+        )
 
 
 class Named:

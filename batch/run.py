@@ -19,9 +19,9 @@ from typing import Protocol, Self, TypeVar
 from batch import __version__, plan, report
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
-from batch.client.token_client import TokenClient
+from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import AiohttpTransport, environment_proxy
-from batch.errors import NothingSent, RunError, SheetError, StopRun
+from batch.errors import Abandoned, NothingSent, RunError, SheetError, StopRun
 from batch.folders import all_runs, existing_run, new_run, read_run
 from batch.journal import Journal
 from batch.lookup import Lookup
@@ -91,6 +91,7 @@ class Audience(Protocol):
     def settled(self, operation: Operation, outcome: Outcome) -> None: ...
     def stopping(self) -> None: ...
     def quitting(self) -> None: ...
+    def sent(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +142,7 @@ async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
     with existing_run(folder) as journal:
         _refuse_another_account(journal, settings)
         async with _connected(settings) as client:
-            await _settle_by_looking(journal, client, settings, audience)
-            return await _send(journal, client, settings, audience)
+            return await _send(journal, client, settings, audience, look_first=True)
 
 
 def write_reports(folder: Path) -> report.Summary:
@@ -164,7 +164,7 @@ def runs(reports: Path) -> list[report.Summary]:
 def named_run(reports: Path, name: str | None) -> Path:
     """The folder of the named run; without a name, of the latest."""
     if name:
-        return reports / name
+        return Path(name) if Path(name).is_dir() else reports / name
     found = runs(reports)
     if not found:
         raise RunError(f"there is no run under {reports}")
@@ -232,7 +232,9 @@ async def _propose(
     checked: Checked, client: TokenClient, settings: Settings, audience: Audience
 ) -> Proposal:
     named = plan.Named(checked.patches)
-    await _lookup(client, settings, audience).collect(named)
+    retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
+    await Lookup(client, retrying, audience.reading).collect(named)
+    client.traffic.retries += retrying.retries
     made = plan.make(plan.handed_over(checked.patches), named)
     plan.guard(made, max_changes=settings.max_changes)
     return Proposal(checked, made, client.traffic.reads)
@@ -265,13 +267,11 @@ def _record_plan(journal: Journal, made: plan.Plan) -> None:
     journal.note(operations=len(made.operations), confirmed_at=datetime.now(UTC))
 
 
-async def _settle_by_looking(
-    journal: Journal, client: TokenClient, settings: Settings, audience: Audience
-) -> None:
+async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
     """Decide, against the tokens as they are now, every operation whose end is not known."""
     tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
     if tokens.missing:
-        await _lookup(client, settings, audience).collect(tokens)
+        await lookup.collect(tokens)
     for entries in _chunks(journal.unsettled(), ROWS_AT_ONCE):
         await asyncio.gather(*(_settle_or_replan(journal, entry, tokens) for entry in entries))
 
@@ -286,7 +286,12 @@ async def _settle_or_replan(journal: Journal, entry: Entry, tokens: _ById) -> No
 
 
 async def _send(
-    journal: Journal, client: TokenClient, settings: Settings, audience: Audience
+    journal: Journal,
+    client: TokenClient,
+    settings: Settings,
+    audience: Audience,
+    *,
+    look_first: bool = False,
 ) -> Ended:
     """Send what is planned and report, however the sending ends."""
     before = journal.about()
@@ -299,26 +304,24 @@ async def _send(
         pin_defaults=settings.pin_defaults,
         settled=audience.settled,
     )
-    audience.sending(journal.folder.name, before.operations)
     stop: StopRun | None = None
     with _Interruption(sender, audience) as interruption:
         try:
+            if look_first:
+                await _settle_by_looking(journal, Lookup(client, sender.retrying, audience.reading))
+            audience.sending(journal.folder.name, journal.count_unsettled())
             await sender.send(journal.unsettled())
         except StopRun as reason:
             stop = reason
+        except Abandoned:
+            pass  # interrupted while looking: what follows says so
         finally:
-            traffic = client.traffic
-            sitting = Requests(
-                traffic.requests,
-                traffic.reads,
-                traffic.writes,
-                sender.retrying.retries,
-                traffic.refusals_429,
-            )
+            audience.sent()
+            client.traffic.retries += sender.retrying.retries
             journal.note(
                 finished_at=datetime.now(UTC),
                 stopped=str(stop or ("interrupted" if interruption.happened else "")),
-                requests=before.requests + sitting,
+                requests=before.requests + _requests(client.traffic),
                 seconds=round(before.seconds + time.monotonic() - began, 3),
             )
             summary = report.write(journal)
@@ -331,7 +334,6 @@ async def _send(
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
     transport = AiohttpTransport(
-        connections=settings.workers,
         connect_timeout=settings.connect_timeout,
         timeout=settings.timeout,
         proxy=environment_proxy(settings.base_url),
@@ -347,9 +349,10 @@ async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
         )
 
 
-def _lookup(client: TokenClient, settings: Settings, audience: Audience) -> Lookup:
-    retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
-    return Lookup(client, retrying, audience.reading)
+def _requests(traffic: Traffic) -> Requests:
+    return Requests(
+        traffic.requests, traffic.reads, traffic.writes, traffic.retries, traffic.refusals_429
+    )
 
 
 class _ById:

@@ -8,8 +8,10 @@ stops; resuming decides those by looking.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
 from batch.client.retrying import Retrying
@@ -29,11 +31,14 @@ FORBIDDEN = 403
 NOT_FOUND = 404
 
 REFUSED_KEYS = 3  # 403s in a row that make the key, not the row, the cause
-SILENCES = 10  # operations in a row without any answer that make it an outage
+FAILURES = 10  # operations in a row with all tries used up that make it an outage
 SURPRISES = 3  # answers not as asked after which a run still goes on …
 SURPRISING_SHARE = 0.01  # … and, in a long run, the share that other people's edits explain
 
+PROBES = 10  # operations at most that go alone at the start
+
 NO_ANSWER = "no_answer"
+TRIES_USED_UP = "tries_used_up"
 
 
 class Record(Protocol):
@@ -49,8 +54,19 @@ class Effort:
     """What has been tried for one operation."""
 
     attempts: int = 0
+    started: bool = False  # it is recorded that a request may leave
+    sent_at: float = 0.0  # the loop's time when the last request left
     doubtful: bool = False  # a request went out whose fate no answer told
     answered: bool = False  # the API answered the change with the token as it is now
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An outcome whose cause may lie beyond its row, and the loop's time when it was known."""
+
+    entry: Entry
+    outcome: Outcome
+    known_at: float
 
 
 class Sender:
@@ -74,15 +90,16 @@ class Sender:
         self._workers = workers
         self._pin_defaults = pin_defaults
         self._settled = settled
+        self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._reason: StopRun | None = None
         self._probing = True
         self._answers = 0
         self._surprises = 0
-        self._held: list[tuple[Entry, Outcome]] = []
+        self._held: list[Held] = []
         self._settling: set[asyncio.Future[None]] = set()
         self._refused_in_a_row = 0
-        self._silent_in_a_row = 0
+        self._failed_in_a_row = 0
         self.retrying = Retrying(tries=tries, rest=self._rest)
 
     async def send(self, entries: Iterator[Entry]) -> None:
@@ -109,10 +126,13 @@ class Sender:
     # Who goes
 
     async def _probe(self, entries: Iterator[Entry]) -> None:
-        """One operation at a time until an answer has shown what the API does when asked."""
-        for entry in entries:
+        """One operation at a time, until an answer has shown what the API does with fields that
+        are left out, or enough have gone by that could not show it.
+        """
+        for entry in islice(entries, PROBES):
             effort = await self._operate(entry)
-            if effort.answered or self._stopping.is_set():
+            shown_all = effort.answered and _would_reveal(entry.operation)
+            if shown_all or self._stopping.is_set():
                 break
         self._probing = False
 
@@ -127,7 +147,7 @@ class Sender:
         effort = Effort()
         try:
             outcome = await self._outcome(entry, effort)
-            await self._conclude(entry, replace(outcome, attempts=effort.attempts))
+            await self._conclude(entry, replace(outcome, attempts=effort.attempts), effort)
         except Abandoned:
             await self._leave_open(entry, effort)
         except StopRun as reason:
@@ -150,45 +170,52 @@ class Sender:
 
     # How it ends
 
-    async def _conclude(self, entry: Entry, outcome: Outcome) -> None:
+    async def _conclude(self, entry: Entry, outcome: Outcome, effort: Effort) -> None:
         """Settle, or hold an outcome whose cause may lie beyond its row: what the next rows
         meet decides between a bad row and a refused key or a service that is gone.
         """
         if outcome.http_status == FORBIDDEN:
             self._refused_in_a_row += 1
-            self._held.append((entry, outcome))
-        elif outcome.code == NO_ANSWER:
-            self._silent_in_a_row += 1
-            if outcome.status is Status.UNKNOWN:
-                self._settle(entry, outcome)
-            else:
-                self._held.append((entry, outcome))
+        elif outcome.code in {NO_ANSWER, TRIES_USED_UP}:
+            self._failed_in_a_row += 1
         else:
-            self._refused_in_a_row = self._silent_in_a_row = 0
-            await self._decide_held()
+            self._refused_in_a_row = self._failed_in_a_row = 0
+            await self._decide_held(before=effort.sent_at)
             self._settle(entry, outcome)
             return
+        if outcome.status is Status.UNKNOWN:
+            self._settle(entry, outcome)  # resuming decides it in any case
+        else:
+            self._held.append(Held(entry, outcome, self._loop.time()))
         self._stop_on_a_row_of(outcome)
 
     def _stop_on_a_row_of(self, outcome: Outcome) -> None:
         if self._refused_in_a_row >= (1 if self._probing else REFUSED_KEYS):
-            self.stop(KeyRefused(f"the API refuses the key (403: {outcome.message})"))
-        if self._silent_in_a_row >= SILENCES:
+            self.stop(
+                KeyRefused(
+                    f"the API refuses the key (403: {outcome.message}): check SPIRII_API_KEY"
+                )
+            )
+        if self._failed_in_a_row >= FAILURES:
             self.stop(
                 Unavailable(
-                    f"{SILENCES} tokens in a row got no answer ({outcome.message}): "
+                    f"{FAILURES} tokens in a row failed ({outcome.message}): "
                     "resume when the API is back"
                 )
             )
 
-    async def _decide_held(self) -> None:
-        """Held outcomes are the rows' own, unless the run stops: then they are tried again."""
+    async def _decide_held(self, before: float = math.inf) -> None:
+        """Held outcomes are the rows' own once a request that left later went well; when the
+        run stops they are tried again by resuming.
+        """
         held, self._held = self._held, []
-        for entry, outcome in held:
+        for one in held:
             if self._stopping.is_set():
-                await self._record.release(entry.number, outcome.attempts)
+                await self._record.release(one.entry.number, one.outcome.attempts)
+            elif one.known_at < before:
+                self._settle(one.entry, one.outcome)
             else:
-                self._settle(entry, outcome)
+                self._held.append(one)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Record the outcome; the next operation does not wait for the disk, its showing does."""
@@ -209,17 +236,27 @@ class Sender:
 
     async def _outcome(self, entry: Entry, effort: Effort) -> Outcome:
         operation = entry.operation
+        if self._pin_defaults:
+            now = await self.retrying.call(lambda: self._client.token(operation.token.id))
+            if now is None:
+                return Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
+            operation = replace(operation, token=now)
         asked = self._asked(operation)
 
         async def leaving() -> None:
-            if not effort.attempts:
+            if not effort.started:
                 await self._record.start(entry.number)
-            effort.attempts += 1
+                effort.started = True
+            effort.sent_at = self._loop.time()
 
         async def attempt() -> Answer:
+            effort.attempts += 1
             try:
                 return await self._client.update(operation.token.id, asked, leaving)
-            except (TryAgain, Refused) as failure:
+            except Abandoned:
+                effort.attempts -= 1
+                raise
+            except (TryAgain, Refused, Unavailable) as failure:
                 effort.doubtful = effort.doubtful or failure.doubtful
                 raise
 
@@ -234,7 +271,9 @@ class Sender:
         return self._compared(operation, answer)
 
     def _asked(self, operation: Operation) -> Mapping[Field, Value]:
-        """The changes, with `pin_defaults` also what the API might else reset."""
+        """The changes, with `pin_defaults` also what the API might else reset, as it is now:
+        an older value would take back what somebody else did meanwhile.
+        """
         if not self._pin_defaults:
             return operation.changes
         pins = {name: operation.token.value(name) for name in DEFAULTED}
@@ -297,6 +336,15 @@ class Sender:
             self.stop(NotAsAsked(f"token {operation.token.id}: {message}{advice}"))
 
 
+def _would_reveal(operation: Operation) -> bool:
+    """Whether its answer would show that the API gives defaults to fields that are left out."""
+    default = {Field.IS_ACTIVE: True, Field.ROAMING_ENABLED: True}  # validFrom's is the present
+    return any(
+        name not in operation.changes and operation.token.value(name) != default.get(name)
+        for name in DEFAULTED
+    )
+
+
 def _refusal(failure: Refused) -> Outcome:
     """The API's final word, as an outcome."""
     if failure.http_status == NOT_FOUND:
@@ -317,7 +365,7 @@ def _failure(failure: TryAgain, effort: Effort) -> Outcome:
     return Outcome(
         Status.FAILED,
         f"no success in {effort.attempts} tries: {failure}",
-        code="tries_used_up" if effort.doubtful else NO_ANSWER,
+        code=TRIES_USED_UP if effort.doubtful else NO_ANSWER,
         http_status=failure.http_status,
         request_id=failure.request_id,
     )

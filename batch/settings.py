@@ -5,13 +5,13 @@ Units stand in the names or beside the defaults.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import httpx
 from pydantic import (
-    AliasChoices,
     BeforeValidator,
     Field,
     PositiveFloat,
@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from batch.errors import SettingsError
 from batch.models import DateOrder, Rate
@@ -41,7 +41,8 @@ def _zone(value: Any) -> Any:
         raise ValueError(f"{value!r} is not a time zone; write for example Europe/Oslo") from None
 
 
-RateSetting = Annotated[Rate, BeforeValidator(_rate)]
+# NoDecode: else a variable with a rate in it would be taken for JSON.
+RateSetting = Annotated[Rate, NoDecode, BeforeValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -57,12 +58,9 @@ class Settings(BaseSettings):
         arbitrary_types_allowed=True,
     )
 
-    api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("api_key", "SPIRII_API_KEY")
-    )
-    base_url: str = Field(
-        default=PRODUCTION, validation_alias=AliasChoices("base_url", "SPIRII_BASE_URL")
-    )
+    # One alias each, and no plain `api_key` among them: variables of that name are others'.
+    api_key: SecretStr | None = Field(default=None, validation_alias="SPIRII_API_KEY")
+    base_url: str = Field(default=PRODUCTION, validation_alias="SPIRII_BASE_URL")
     reports: Path = Path("reports")
 
     read_rate: RateSetting = Rate(600, 60.0)
@@ -79,7 +77,7 @@ class Settings(BaseSettings):
     delimiter: str | None = None
     encoding: str | None = None
 
-    simulated: bool = False
+    simulated: bool = False  # only ever set by --simulate, which brings the API to go with it
     max_changes: PositiveInt | None = None  # operations; None: no limit
     pin_defaults: bool = False
     strict: bool = False
@@ -87,15 +85,22 @@ class Settings(BaseSettings):
     @field_validator("base_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
+        if "@" in value:  # before anything that would repeat it
+            raise ValueError("a URL with a user name or password in it is not accepted")
         try:
             url = httpx.URL(value)
         except httpx.InvalidURL as error:
             raise ValueError(f"{value!r} is not a URL: {error}") from None
         if url.scheme not in {"http", "https"} or not url.host:
             raise ValueError(f"{value!r} is not the URL of an API; write for example {PRODUCTION}")
-        if url.userinfo:
-            raise ValueError("a URL with a user name or password in it is not accepted")
         return value.rstrip("/").removesuffix("/v2")
+
+    @field_validator("simulated")
+    @classmethod
+    def _is_no_setting(cls, value: bool) -> bool:  # noqa: FBT001 - pydantic's
+        if value:
+            raise ValueError("this is no setting; add --simulate to the command")
+        return value
 
     @property
     def key(self) -> SecretStr:
@@ -106,7 +111,7 @@ class Settings(BaseSettings):
                 "or try the simulated API with --simulate"
             )
         key = self.api_key.get_secret_value()
-        if not key.isascii() or not key.isprintable() or key != key.strip():
+        if not key.isascii() or not key.isprintable() or " " in key:
             raise SettingsError(
                 "SPIRII_API_KEY holds characters that no key has (a space, a line end, a letter "
                 "outside ASCII): copy it again"
@@ -116,8 +121,11 @@ class Settings(BaseSettings):
 
 def load(**flags: Any) -> Settings:
     """The settings, the given flags (None: not given) before all else. SettingsError if unfit."""
+    _refuse_unknown_variables()
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except UnicodeDecodeError:
+        raise SettingsError("the file .env is not UTF-8 text: save it again as UTF-8") from None
     except ValidationError as error:
         faults = "; ".join(
             f"{fault['loc'][0] if fault['loc'] else 'setting'}: "
@@ -125,3 +133,14 @@ def load(**flags: Any) -> Settings:
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(faults) from None
+
+
+def _refuse_unknown_variables() -> None:
+    """A variable that is misspelt, or that is no setting, would be believed in and not heeded."""
+    prefix = "TOKEN_BATCH_"
+    known = {f"{prefix}{name}".upper() for name in Settings.model_fields}
+    unknown = [
+        name for name in os.environ if name.upper().startswith(prefix) and name.upper() not in known
+    ]
+    if unknown:
+        raise SettingsError(f"{', '.join(unknown)} in the environment is no setting: remove it")

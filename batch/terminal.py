@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +21,8 @@ from rich.prompt import Confirm
 from rich.table import Table
 
 from batch.models import Operation, Outcome, Rate, Status
-from batch.report import Summary
+from batch.plan import Plan
+from batch.report import RunState, Summary
 from batch.run import Checked, Ended, Proposal
 
 LOG = logging.getLogger("token-batch")
@@ -43,9 +45,28 @@ class JsonLines(logging.Formatter):
         )
 
 
+class Stderr(logging.StreamHandler[TextIO]):
+    """What sys.stderr is at the moment: while there is a bar, a way to write above it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def log_error(sentence: str) -> None:
+    """The one sentence that says why a command ends."""
+    if any(isinstance(handler.formatter, JsonLines) for handler in LOG.handlers):
+        LOG.error(sentence)
+    else:
+        sys.stderr.write(f"token-batch: {sentence}\n")
+
+
 def start_logging(log_format: str) -> None:
     """Log to stderr, as text or JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Stderr()
     if log_format == "json":
         handler.setFormatter(JsonLines())
     else:
@@ -73,6 +94,7 @@ class Terminal:
         self._simulated = simulated
         self._errors = Console(stderr=True, highlight=False)
         self._results = self._errors if as_json else Console(highlight=False)
+        self._as_json = as_json
         self._progress: _Progress | None = None
 
     # While a run goes on (batch.run.Audience)
@@ -84,13 +106,21 @@ class Terminal:
 
     def confirm(self, proposal: Proposal) -> bool:
         """Show the plan; ask, unless the answer was given beforehand or nothing would change."""
-        self.show_plan(proposal)
+        if not (self._as_json and self._yes):
+            self.show_plan(proposal)
         if self._yes or not proposal.plan.operations:
             return True
         number = len(proposal.plan.operations)
         question = f"{self._prefix}Change {number:,} token{'s' if number > 1 else ''} now?"
         with _ctrl_c_interrupts():
-            return Confirm.ask(question, console=self._errors, default=False)
+            try:
+                return Confirm.ask(question, console=self._errors, default=False)
+            except EOFError:
+                self._errors.print()
+                return False
+            except KeyboardInterrupt:
+                self._errors.print()
+                raise
 
     def sending(self, run: str, operations: int) -> None:
         """The sending begins."""
@@ -139,8 +169,7 @@ class Terminal:
             self._changes(plan.operations)
             fields = ", ".join(f"{name} {number:,}" for name, number in plan.fields().items())
             self._say(f"Changes by field: {fields}")
-        if plan.deactivations:
-            self._say(f"[bold]{_counted(plan.deactivations, 'token')} would stop working[/bold]")
+        self._warnings(plan)
         self._say(self._effort(proposal))
         problems = [(problem.row, str(problem)) for problem in checked.problems]
         problems += [
@@ -150,7 +179,7 @@ class Terminal:
         ]
         self._problems(problems)
 
-    def show_end(self, ended: Ended) -> None:
+    def show_end(self, ended: Ended, again: str) -> None:
         """How a run ended, and the one next step."""
         summary = ended.summary
         self._counts(summary.counts)
@@ -158,20 +187,31 @@ class Terminal:
             f"{summary.rows:,} rows, {summary.requests.total:,} requests, "
             f"{summary.requests.retries:,} retries, {summary.seconds:.1f} s"
         )
-        if summary.stopped:
-            self._say(f"[bold]Stopped early:[/bold] {_plain(summary.stopped)}")
-            self._say(f"Go on with: token-batch resume {summary.run}")
+        if summary.state is not RunState.FINISHED:
+            stopped = summary.stopped or "killed, or still under way"
+            self._say(f"[bold]Stopped early:[/bold] {_plain(stopped)}")
+            # Never wrapped: it is there to be copied.
+            self._results.print(f"Go on with: {_plain(again)}", soft_wrap=True)
         elif not summary.all_well:
             self._say("Mend and hand in again: " + _plain(f"{summary.folder}/fix.csv"))
         self._say(f"Reports: {_plain(summary.folder)}")
 
     def show_runs(self, summaries: Sequence[Summary]) -> None:
         """The history, a line a run."""
-        table = Table("run", "rows", "ended well", "state", box=None, pad_edge=False)
+        if not summaries:
+            self._say("There is no run yet")
+            return
+        table = Table(box=None, pad_edge=False)
+        table.add_column("run", overflow="fold")
+        for name in ("rows", "ended well", "state"):
+            table.add_column(name)
         for summary in summaries:
             well = summary.counts[Status.UPDATED] + summary.counts[Status.UNCHANGED]
             table.add_row(
-                _plain(summary.run), f"{summary.rows:,}", f"{well:,}", summary.state.value
+                _plain(summary.run),
+                f"{summary.rows:,}",
+                f"{well:,}",
+                f"{summary.state.value}{', simulated' if summary.simulated else ''}",
             )
         self._results.print(table)
 
@@ -180,7 +220,8 @@ class Terminal:
         return "SIMULATED: " if self._simulated else ""
 
     def _say(self, text: str) -> None:
-        self._results.print(f"{self._prefix}{text}", soft_wrap=True)
+        # A pipe has no width to wrap at: a line there stays one line.
+        self._results.print(f"{self._prefix}{text}", soft_wrap=not self._results.is_terminal)
 
     def _ignored(self, checked: Checked) -> None:
         ignored = [c.header for c in checked.sheet.columns if c.meaning is None and c.header]
@@ -196,12 +237,23 @@ class Terminal:
             self._results.print(table)
 
     def _changes(self, operations: Sequence[Operation]) -> None:
-        table = Table("token", "label", "old → new", box=None, pad_edge=False)
+        table = Table("token", "label", box=None, pad_edge=False)
+        table.add_column("old → new", overflow="fold")
         for operation in operations[:SHOWN]:
             label = operation.token.identifier.label or ""
             table.add_row(str(operation.token.id), _plain(label), _plain(operation.difference))
         self._results.print(table)
         self._more(len(operations))
+
+    def _warnings(self, plan: Plan) -> None:
+        warnings = {
+            "would stop working": plan.deactivations,
+            "would be billed to another customer": plan.new_customers,
+            "would expire in the past": plan.already_expired(datetime.now(UTC)),
+        }
+        for what, number in warnings.items():
+            if number:
+                self._say(f"[bold]{_counted(number, 'token')} {what}[/bold]")
 
     def _problems(self, problems: Sequence[tuple[int, str]]) -> None:
         for row, message in problems[:SHOWN]:

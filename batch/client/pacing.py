@@ -14,6 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from batch.errors import Abandoned
 from batch.models import Rate
@@ -55,6 +56,10 @@ class Budget:
         """Nobody goes before `until`; a longer pause already set stands."""
         self._paused_until = max(self._paused_until, until)
 
+    def pause_left(self, now: float) -> float:
+        """How long nobody goes."""
+        return max(self._paused_until - now, 0.0)
+
 
 class Pace:
     """The gate before every request: first come, first served, within one budget."""
@@ -65,11 +70,11 @@ class Pace:
         self._clock = clock
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = False
+        self._closing = asyncio.Event()
 
     async def enter(self) -> None:
         """Return when a request may be sent; `leave` must follow. Abandoned once closed."""
-        if self._closed:
+        if self._closing.is_set():
             raise Abandoned("the run is stopping")
         if not self._waiting and self._budget.wait(self._clock()) == 0:
             self._budget.take()
@@ -84,6 +89,16 @@ class Pace:
                 self.leave()  # the slot was granted in the instant of the cancellation
             raise
 
+    async def stay_open(self) -> None:
+        """Return when one who has entered may still go: at once, unless there came a pause.
+        Abandoned once closed.
+        """
+        while not self._closing.is_set() and (left := self._budget.pause_left(self._clock())):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), left)
+        if self._closing.is_set():
+            raise Abandoned("the run is stopping")
+
     def leave(self) -> None:
         """The request's answer is here, or will never come."""
         self._budget.answered(self._clock())
@@ -96,7 +111,7 @@ class Pace:
 
     def close(self) -> None:
         """From now on nobody goes: all who wait, and all who come, get Abandoned."""
-        self._closed = True
+        self._closing.set()
         if self._timer:
             self._timer.cancel()
         for place in self._waiting:

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 FIRST_WAIT = 0.5  # seconds: the upper end of the wait after the first failure
 LONGEST_WAIT = 30.0  # seconds: the upper end that doubling never passes
+MOST_DOUBLINGS = 16  # far beyond LONGEST_WAIT, and far below what a float holds
 TOO_MANY_REQUESTS = 429
 REFUSALS_PER_TRY = 4  # a 429 says nothing about the row, so a row may meet more of them
 
@@ -77,7 +78,8 @@ class Retrying:
     def _wait(self, state: RetryCallState) -> float:
         if _failure(state).retry_after is not None:
             return 0.0
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1))
+        doublings = min(state.attempt_number - 1, MOST_DOUBLINGS)
+        longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0**doublings)
         return self._chance.uniform(0.0, longest)
 
 

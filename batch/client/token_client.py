@@ -21,6 +21,7 @@ from batch.client.pacing import Pace
 from batch.errors import KeyRefused, NotTheApi, Refused, StopRun, TryAgain, Unavailable
 from batch.models import Field, Token, Value, iso
 
+LONGEST_MESSAGE = 500  # characters of the API's own words that are kept
 PAGE_LIMIT = 1000  # tokens: the most that one listing answers
 
 OK = 200
@@ -66,11 +67,12 @@ class Answer:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire so far."""
+    """What went over the wire so far. Whoever repeats requests counts the retries."""
 
     requests: int = 0
     reads: int = 0
     writes: int = 0
+    retries: int = 0
     refusals_429: int = 0
 
 
@@ -106,6 +108,7 @@ class TokenClient:
     ) -> None:
         self._transport = transport
         self._tokens = f"{base_url.rstrip('/')}/v2/tokens"
+        self._key = key
         self._headers = httpx.Headers(
             {
                 "Authorization": f"Bearer {key.get_secret_value()}",
@@ -163,6 +166,7 @@ class TokenClient:
         await pace.enter()
         try:
             await before()
+            await pace.stay_open()  # while `before` took its time, a pause may have come
             self._count(method)
             response = await self._attempt(self._request(method, url, content))
         finally:
@@ -190,20 +194,30 @@ class TokenClient:
         try:
             return await self._transport.handle_async_request(request)
         except NOT_SENT as error:
-            raise TryAgain(_unreached(request, error), doubtful=False) from error
+            message = f"cannot connect to {request.url.host}: {error}"
+            raise TryAgain(self._sayable(message), doubtful=False) from error
         except IN_DOUBT as error:
             message = f"no answer from {request.url.host} ({type(error).__name__}: {error})"
-            raise TryAgain(message, doubtful=True) from error
+            raise TryAgain(self._sayable(message), doubtful=True) from error
         except NEVER_BETTER as error:
-            raise NotTheApi(f"{request.url} cannot be asked: {error}") from error
+            message = f"{request.url} cannot be asked: {error}"
+            raise NotTheApi(self._sayable(message)) from error
+
+    def _sayable(self, text: str) -> str:
+        """A foreign text as it may stand in logs and reports: without the key, which some
+        gateways repeat, of bearable length, and such as every file can hold.
+        """
+        hidden = text.replace(self._key.get_secret_value(), "…")[:LONGEST_MESSAGE]
+        return hidden.encode("utf-8", "replace").decode()
 
     def _failure(self, response: httpx.Response) -> Exception:
         """What an answer other than 200 means for whoever asked, and for everybody."""
         status = response.status_code
-        code, message = _reason(response)
-        request_id = _request_id(response)
+        code, message, request_id = map(self._sayable, (*_reason(response), _request_id(response)))
         if status == UNAUTHORIZED:
-            return KeyRefused(f"the API does not accept the key (401: {message})")
+            return KeyRefused(
+                f"the API does not accept the key (401: {message}): check SPIRII_API_KEY"
+            )
         if response.is_redirect or response.is_informational:
             return NotTheApi(f"{self._tokens} answers {status} and is not the API; mend the URL")
         if status in TRY_AGAIN:
@@ -237,7 +251,10 @@ class TokenClient:
         if seconds is None:
             return None
         if seconds > self._longest_pause:
-            return Unavailable(f"the API asks to wait {seconds:.0f} seconds; resume later")
+            return Unavailable(
+                f"the API asks to wait {seconds:.0f} seconds: go on later",
+                doubtful=response.status_code != TOO_MANY_REQUESTS,
+            )
         self._reads.pause(seconds)
         self._writes.pause(seconds)
         return seconds
@@ -274,13 +291,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _http_date(text: str) -> datetime | None:
     try:
         found = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _unreached(request: httpx.Request, error: Exception) -> str:
-    return f"cannot connect to {request.url.host}: {error}"
 
 
 def _parsed(kind: TypeAdapter[T], response: httpx.Response) -> T:
@@ -330,7 +343,7 @@ def _reason(response: httpx.Response) -> tuple[str, str]:
 def _error(response: httpx.Response) -> dict[str, str]:
     try:
         content = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}

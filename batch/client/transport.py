@@ -27,10 +27,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     exchange, `connect_timeout` the part before the request; nothing outlives them.
     """
 
-    def __init__(
-        self, *, connections: int, connect_timeout: float, timeout: float, proxy: str | None = None
-    ) -> None:
-        self._connections = connections
+    def __init__(self, *, connect_timeout: float, timeout: float, proxy: str | None = None) -> None:
         self._timeout = aiohttp.ClientTimeout(
             total=timeout, connect=connect_timeout, ceil_threshold=math.inf
         )
@@ -40,7 +37,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=self._connections,
+                limit=0,  # as many as requests under way: none waits for another's
                 keepalive_timeout=IDLE_SECONDS,
                 ssl=httpx.create_ssl_context(),  # as httpx: certifi's, or SSL_CERT_FILE's
             ),

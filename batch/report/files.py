@@ -23,3 +23,5 @@ def replacing(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
             f"{path} cannot be written ({error.strerror}): the run is in its journal; "
             f"`token-batch report {path.parent.name}` writes the reports again"
         ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

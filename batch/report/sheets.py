@@ -6,7 +6,7 @@ UTF-8 with a mark at its start, because Excel takes a CSV file without one for W
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -38,13 +38,15 @@ def write_report(record: Record) -> None:
 
 
 def write_fix(record: Record) -> None:
-    """`fix.csv`: the rows to mend as they were handed in, and what was wrong with each."""
+    """`fix.csv`: the rows to mend as they were handed in, and what was wrong with each.
+
+    Cells beyond the sheet's headers come last, where they are still beyond them: handed in
+    again, the row is refused as before instead of read with its cells moved.
+    """
     headers = record.about().headers
-    lines = (
-        (*_padded(line.cells, len(headers)), line.outcome.status, line.outcome.message)
-        for line in record.lines(TO_MEND)
-    )
-    _write(record.folder / "fix.csv", (*headers, *FIX_COLUMNS), lines)
+    kept = [place for place, header in enumerate(headers) if header not in FIX_COLUMNS]
+    lines = (_fix_line(line, kept, len(headers)) for line in record.lines(TO_MEND))
+    _write(record.folder / "fix.csv", (*(headers[place] for place in kept), *FIX_COLUMNS), lines)
 
 
 def write_undo(record: Record) -> None:
@@ -73,11 +75,10 @@ def _report_line(line: Line) -> tuple[object, ...]:
     )
 
 
-def _padded(cells: Iterable[str], width: int) -> Iterator[str]:
-    """As many cells as there are headers, so that the columns after them stay in place."""
-    kept = list(cells)[:width]
-    yield from kept
-    yield from [""] * (width - len(kept))
+def _fix_line(line: Line, kept: list[int], width: int) -> tuple[object, ...]:
+    cells = [*line.cells, *[""] * (width - len(line.cells))]
+    outcome = line.outcome
+    return (*(cells[place] for place in kept), outcome.status, outcome.message, *cells[width:])
 
 
 def _undo_line(operation: Operation, fields: list[Field], marker: str) -> tuple[object, ...]:
@@ -93,7 +94,14 @@ def _sheet_value(value: Value, marker: str) -> str:
         return marker
     if isinstance(value, bool):
         return str(value).lower()
-    return iso(value) if isinstance(value, datetime) else str(value)
+    if isinstance(value, datetime):
+        return iso(value)
+    text = str(value)
+    # A text that reads as the marker cannot be said in a sheet. In the other case it is refused
+    # there with advice; a marker without letters leaves only the empty cell.
+    if text.strip() != marker.strip():
+        return text
+    return text.swapcase() if text.swapcase() != text else ""
 
 
 def _write(path: Path, header: Iterable[str], lines: Iterable[tuple[object, ...]]) -> None:

@@ -307,7 +307,7 @@ def simulate(
 
 def main() -> NoReturn:
     """The command line: every error one sentence on stderr, every end an exit code."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     # Rows, tokens and operations are many small objects without cycles: looking through them
     # for garbage as often as Python does by default takes a tenth of a run.
     gc.freeze()
@@ -330,8 +330,8 @@ def main() -> NoReturn:
     sys.exit(ALL_WELL)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
-    raise KeyboardInterrupt
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    signal.raise_signal(signal.SIGINT)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
@@ -429,7 +429,7 @@ def _asynchronously(work: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(work)
     except KeyboardInterrupt:  # typer's own answer to it is silence
-        raise Interrupted("interrupted; nothing was sent") from None
+        raise Interrupted("interrupted") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from batch import __version__, plan, report
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import AiohttpTransport, environment_proxy
-from batch.errors import Abandoned, NothingSent, RunError, SheetError, StopRun
+from batch.errors import Abandoned, Interrupted, NothingSent, RunError, SheetError, StopRun
 from batch.folders import all_runs, existing_run, new_run, read_run
 from batch.journal import Journal
 from batch.lookup import Lookup
@@ -129,20 +129,28 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     sheet = _open(source, settings)
     started_at = datetime.now(UTC)
     async with _connected(settings) as client:
-        with new_run(settings.reports, sheet.name, started_at) as journal:
+        with (
+            _Interruption(audience) as interruption,
+            new_run(settings.reports, sheet.name, started_at) as journal,
+        ):
             with _nothing_sent():
                 journal.note(started_at=started_at, **_facts(sheet, settings))
-                if not await _confirmed(sheet, journal, client, settings, audience):
+                proposal = await _proposal(sheet, journal, client, settings, audience)
+                if not audience.confirm(proposal):
                     return None
-            return await _send(journal, client, settings, audience)
+                interruption.arm()
+                _record_plan(journal, proposal.plan)
+                del proposal  # a long run needs no more of it than its journal holds
+            return await _send(journal, client, settings, audience, interruption)
 
 
 async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
     """Go on with a run that stopped, however it stopped."""
-    with existing_run(folder) as journal:
+    with _Interruption(audience) as interruption, existing_run(folder) as journal:
         _refuse_another_account(journal, settings)
         async with _connected(settings) as client:
-            return await _send(journal, client, settings, audience, look_first=True)
+            interruption.arm()
+            return await _send(journal, client, settings, audience, interruption, look_first=True)
 
 
 def write_reports(folder: Path) -> report.Summary:
@@ -240,17 +248,12 @@ async def _propose(
     return Proposal(checked, made, client.traffic.reads)
 
 
-async def _confirmed(
+async def _proposal(
     sheet: Sheet, journal: Journal, client: TokenClient, settings: Settings, audience: Audience
-) -> bool:
-    """Everything before the first change is sent; what the sending needs is in the journal."""
+) -> Proposal:
     checked = _check(sheet, settings, journal)
     _refuse_if_strict(checked, settings)
-    proposal = await _propose(checked, client, settings, audience)
-    if not audience.confirm(proposal):
-        return False
-    _record_plan(journal, proposal.plan)
-    return True
+    return await _propose(checked, client, settings, audience)
 
 
 @contextmanager
@@ -259,6 +262,8 @@ def _nothing_sent() -> Iterator[None]:
         yield
     except StopRun as error:
         raise NothingSent(f"{error}; nothing was sent") from error
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        raise Interrupted("interrupted; nothing was sent") from error
 
 
 def _record_plan(journal: Journal, made: plan.Plan) -> None:
@@ -290,6 +295,7 @@ async def _send(
     client: TokenClient,
     settings: Settings,
     audience: Audience,
+    interruption: _Interruption,
     *,
     look_first: bool = False,
 ) -> Ended:
@@ -304,27 +310,27 @@ async def _send(
         pin_defaults=settings.pin_defaults,
         settled=audience.settled,
     )
+    interruption.stops(sender)
     stop: StopRun | None = None
-    with _Interruption(sender, audience) as interruption:
-        try:
-            if look_first:
-                await _settle_by_looking(journal, Lookup(client, sender.retrying, audience.reading))
-            audience.sending(journal.folder.name, journal.count_unsettled())
-            await sender.send(journal.unsettled())
-        except StopRun as reason:
-            stop = reason
-        except Abandoned:
-            pass  # interrupted while looking: what follows says so
-        finally:
-            audience.sent()
-            client.traffic.retries += sender.retrying.retries
-            journal.note(
-                finished_at=datetime.now(UTC),
-                stopped=str(stop or ("interrupted" if interruption.happened else "")),
-                requests=before.requests + _requests(client.traffic),
-                seconds=round(before.seconds + time.monotonic() - began, 3),
-            )
-            summary = report.write(journal)
+    try:
+        if look_first:
+            await _settle_by_looking(journal, Lookup(client, sender.retrying, audience.reading))
+        audience.sending(journal.folder.name, journal.count_unsettled())
+        await sender.send(journal.unsettled())
+    except StopRun as reason:
+        stop = reason
+    except Abandoned:
+        pass  # interrupted while looking: what follows says so
+    finally:
+        audience.sent()
+        client.traffic.retries += sender.retrying.retries
+        journal.note(
+            finished_at=datetime.now(UTC),
+            stopped=str(stop or ("interrupted" if interruption.happened else "")),
+            requests=before.requests + _requests(client.traffic),
+            seconds=round(before.seconds + time.monotonic() - began, 3),
+        )
+        summary = report.write(journal)
     return Ended(summary, stop, interruption.happened)
 
 
@@ -379,27 +385,34 @@ class _ById:
 
 
 class _Interruption:
-    """Ctrl-C and SIGTERM while sending: the first stops the run, the second the program.
-
-    Neither loses anything: what is not settled in the journal is decided by resuming.
+    """Ctrl-C and SIGTERM once a plan is confirmed: the first stops the run, the second the
+    program. Neither loses anything: what is not settled in the journal is decided by resuming.
     """
 
-    def __init__(self, sender: Sender, audience: Audience) -> None:
-        self._sender = sender
+    def __init__(self, audience: Audience) -> None:
         self._audience = audience
         self._loop = asyncio.get_running_loop()
+        self._sender: Sender | None = None
+        self._previous: dict[int, Any] = {}
         self.happened = False
 
     def __enter__(self) -> Self:
-        self._previous = {
-            number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def arm(self) -> None:
+        """From now on a signal stops the run; before, it ends the program as usual."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._on_signal)
+
+    def stops(self, sender: Sender) -> None:
+        """Whom to stop, at once if the signal has come already."""
+        self._sender = sender
+        if self.happened:
+            self._stop()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.happened:
@@ -409,8 +422,9 @@ class _Interruption:
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        self._audience.stopping()
-        self._sender.stop()
+        if self._sender:
+            self._audience.stopping()
+            self._sender.stop()
 
 
 def _facts(sheet: Sheet, settings: Settings) -> dict[str, object]:

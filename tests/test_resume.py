@@ -29,7 +29,14 @@ from runs import (
 )
 
 from batch import run
-from batch.errors import BusyError, JournalError, KeyRefused, NothingSent, RunError, Unavailable
+from batch.errors import (
+    BusyError,
+    JournalError,
+    KeyRefused,
+    NothingSent,
+    RunError,
+    Unavailable,
+)
 from batch.journal import FILE_NAME, Journal
 from batch.models import Field, Operation, Outcome, Row, Status, Token
 from batch.run import Source
@@ -418,7 +425,7 @@ class TestNoRunIsLeft:
         def interrupt() -> None:
             raise KeyboardInterrupt
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="nothing was sent"):
             apply(api, tmp_path, comments(3), Quiet(confirmed=interrupt))
         assert not list((tmp_path / "reports").iterdir())
         assert not api.writes

@@ -109,7 +109,7 @@ class TestOrder:
     def test_never_more_than_the_workers_are_under_way(
         self, api: SimulatedApi, tmp_path: Path, workers: int
     ) -> None:
-        api.faults = Faults(rates={Fault.SERVER_ERROR: 0.2, Fault.DROP: 0.1}, latency=0.01)
+        api.faults = Faults(rates={Fault.SERVER_ERROR: 0.2, Fault.DROP: 0.1}, latency=0.005)
         apply(api, tmp_path, comments(30), workers=workers, tries=5)
         assert most_at_once(api.writes) == workers
 
@@ -430,7 +430,7 @@ class TestPace:
     @pytest.mark.parametrize(
         ("rate", "count", "faults"),
         [
-            (Rate(20, 1.0), 41, Faults()),
+            (Rate(20, 0.5), 41, Faults()),
             (Rate(10, 0.5), 31, Faults(latency=0.01, jitter=0.04)),
         ],
     )
@@ -449,17 +449,19 @@ class TestPace:
             assert took <= 1.1 * cycle * ((count - 1) // rate.limit) + 0.2
 
     def test_a_shared_limit_is_met_by_sharing_the_budget(self, tmp_path: Path) -> None:
-        limits = Limits(writes=Rate.parse("40/1s"), reads=None)
+        limits = Limits(writes=Rate(40, 0.5), reads=None)
         with account(Behaviour(limits=limits, error_body=ErrorBody.OLD)) as api:
-            ended = apply(api, tmp_path, comments(50), read_rate="10/1s", write_rate="30/1s")
+            ended = apply(
+                api, tmp_path, comments(50), read_rate=Rate(10, 0.5), write_rate=Rate(30, 0.5)
+            )
             assert statuses(ended) == ["updated"] * 50
             assert ended.summary.requests.refusals_429 == 0
 
     def test_a_budget_above_the_limit_still_ends_well(self, tmp_path: Path) -> None:
         limits = Limits(writes=Rate.parse("30/1s"), reads=None)
         with account(Behaviour(limits=limits, error_body=ErrorBody.OLD)) as api:
-            ended = apply(api, tmp_path, comments(70), tries=6)
-            assert statuses(ended) == ["updated"] * 70
+            ended = apply(api, tmp_path, comments(50), tries=6)
+            assert statuses(ended) == ["updated"] * 50
             assert ended.summary.requests.refusals_429 > 0
             assert ended.summary.requests.total == len(api.requests)
 

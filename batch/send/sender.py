@@ -25,10 +25,18 @@ from batch.errors import (
     TryAgain,
     Unavailable,
 )
-from batch.models import DEFAULTED, Entry, Field, Operation, Outcome, Status, Token, Value, shown
+from batch.models import DEFAULTED, Entry, Field, Operation, Outcome, Status, Token, Value
+from batch.send.evidence import (
+    NO_ANSWER,
+    TRIES_USED_UP,
+    not_as_asked,
+    of_failure,
+    of_refusal,
+    side_effects,
+    would_reveal,
+)
 
 FORBIDDEN = 403
-NOT_FOUND = 404
 
 REFUSED_KEYS = 3  # 403s in a row that make the key, not the row, the cause
 FAILURES = 10  # operations in a row with all tries used up that make it an outage
@@ -36,9 +44,6 @@ SURPRISES = 3  # answers not as asked after which a run still goes on …
 SURPRISING_SHARE = 0.01  # … and, in a long run, the share that other people's edits explain
 
 PROBES = 10  # operations at most that go alone at the start
-
-NO_ANSWER = "no_answer"
-TRIES_USED_UP = "tries_used_up"
 
 
 class Record(Protocol):
@@ -131,7 +136,7 @@ class Sender:
         """
         for entry in islice(entries, PROBES):
             effort = await self._operate(entry)
-            shown_all = effort.answered and _would_reveal(entry.operation)
+            shown_all = effort.answered and would_reveal(entry.operation)
             if shown_all or self._stopping.is_set():
                 break
         self._probing = False
@@ -237,15 +242,27 @@ class Sender:
     async def _outcome(self, entry: Entry, effort: Effort) -> Outcome:
         operation = entry.operation
         if self._pin_defaults:
-            now = await self.retrying.call(lambda: self._client.token(operation.token.id))
-            if now is None:
-                return Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
+            now = await self._as_it_is_now(operation)
+            if isinstance(now, Outcome):
+                return now
             operation = replace(operation, token=now)
+        return await self._patched(entry.number, operation, effort)
+
+    async def _as_it_is_now(self, operation: Operation) -> Token | Outcome:
+        """The token, or why no change was asked for."""
+        try:
+            now = await self._read(operation)
+        except (TryAgain, Refused) as failure:
+            message = f"the token could not be read, and nothing was sent: {failure}"
+            return Outcome(Status.FAILED, message, NO_ANSWER, failure.http_status)
+        return now or Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
+
+    async def _patched(self, number: int, operation: Operation, effort: Effort) -> Outcome:
         asked = self._asked(operation)
 
         async def leaving() -> None:
             if not effort.started:
-                await self._record.start(entry.number)
+                await self._record.start(number)
                 effort.started = True
             effort.sent_at = self._loop.time()
 
@@ -263,9 +280,10 @@ class Sender:
         try:
             answer = await self.retrying.call(attempt)
         except Refused as failure:
-            return await self._settled_by_reading(operation, effort, _refusal(failure))
+            return await self._settled_by_reading(operation, effort, of_refusal(failure))
         except TryAgain as failure:
-            return await self._settled_by_reading(operation, effort, _failure(failure, effort))
+            outcome = of_failure(failure, effort.attempts)
+            return await self._settled_by_reading(operation, effort, outcome)
         effort.answered = True
         self._answers += 1
         return self._compared(operation, answer)
@@ -289,17 +307,20 @@ class Sender:
         if not effort.doubtful:
             return otherwise
         try:
-            token = await self.retrying.call(lambda: self._client.token(operation.token.id))
+            token = await self._read(operation)
         except (TryAgain, Refused) as failure:
             message = f"{otherwise.message}; and the token could not be read: {failure}"
             return replace(otherwise, status=Status.UNKNOWN, message=message, code=NO_ANSWER)
         if token is None:
             return replace(otherwise, status=Status.NOT_FOUND)
-        if _not_as_asked(operation, token):
+        if not_as_asked(operation, token):
             return replace(otherwise, after=token)
         message = f"settled by reading the token, after: {otherwise.message}"
         outcome = Outcome(Status.UPDATED, message, http_status=otherwise.http_status, after=token)
         return self._with_side_effects(operation, outcome, token)
+
+    async def _read(self, operation: Operation) -> Token | None:
+        return await self.retrying.call(lambda: self._client.token(operation.token.id))
 
     def _compared(self, operation: Operation, answer: Answer) -> Outcome:
         """A 200 is believed for what its token shows, not for its number."""
@@ -309,7 +330,7 @@ class Sender:
             request_id=answer.request_id,
             after=answer.token,
         )
-        wrong = _not_as_asked(operation, answer.token)
+        wrong = not_as_asked(operation, answer.token)
         if wrong:
             message = f"the API answered {answer.http_status}, but {wrong}"
             self._note_surprise(operation, message)
@@ -317,7 +338,7 @@ class Sender:
         return self._with_side_effects(operation, outcome, answer.token)
 
     def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:
-        moved = _side_effects(operation, now)
+        moved = side_effects(operation, now)
         if not moved:
             return outcome
         message = f"also changed, though it was not asked: {moved}"
@@ -334,61 +355,3 @@ class Sender:
                 "; --pin-defaults sends these fields along" if "also changed" in message else ""
             )
             self.stop(NotAsAsked(f"token {operation.token.id}: {message}{advice}"))
-
-
-def _would_reveal(operation: Operation) -> bool:
-    """Whether its answer would show that the API gives defaults to fields that are left out."""
-    default = {Field.IS_ACTIVE: True, Field.ROAMING_ENABLED: True}  # validFrom's is the present
-    return any(
-        name not in operation.changes and operation.token.value(name) != default.get(name)
-        for name in DEFAULTED
-    )
-
-
-def _refusal(failure: Refused) -> Outcome:
-    """The API's final word, as an outcome."""
-    if failure.http_status == NOT_FOUND:
-        status = Status.NOT_FOUND
-    else:
-        status = Status.FAILED if failure.doubtful else Status.REJECTED
-    return Outcome(
-        status,
-        str(failure),
-        code=failure.code,
-        http_status=failure.http_status,
-        request_id=failure.request_id,
-    )
-
-
-def _failure(failure: TryAgain, effort: Effort) -> Outcome:
-    """The last of the tries, as an outcome."""
-    return Outcome(
-        Status.FAILED,
-        f"no success in {effort.attempts} tries: {failure}",
-        code=TRIES_USED_UP if effort.doubtful else NO_ANSWER,
-        http_status=failure.http_status,
-        request_id=failure.request_id,
-    )
-
-
-def _not_as_asked(operation: Operation, now: Token) -> str:
-    """Which asked fields the token does not have, in words; empty when it has them all."""
-    return ", ".join(
-        f"{name} is {shown(now.value(name))} instead of {shown(value)}"
-        for name, value in operation.changes.items()
-        if now.value(name) != value
-    )
-
-
-def _side_effects(operation: Operation, now: Token) -> str:
-    """Which fields moved that were not asked to, old → new; empty when none did."""
-    before = operation.token
-    moved = [
-        f"{name} {shown(before.value(name))} → {shown(now.value(name))}"
-        for name in Field
-        if name not in operation.changes and before.value(name) != now.value(name)
-    ]
-    was, is_now = before.identifier, now.identifier
-    if (was.type, was.uid, was.label) != (is_now.type, is_now.uid, is_now.label):
-        moved.append(f"identifier {was.label} → {is_now.label}")
-    return ", ".join(moved)

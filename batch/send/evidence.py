@@ -1,0 +1,69 @@
+"""What an answer, or its absence, proves about one operation. Pure."""
+
+from __future__ import annotations
+
+from batch.errors import Refused, TryAgain
+from batch.models import DEFAULTED, Field, Operation, Outcome, Status, Token, shown
+
+NOT_FOUND = 404
+
+NO_ANSWER = "no_answer"
+TRIES_USED_UP = "tries_used_up"
+
+
+def would_reveal(operation: Operation) -> bool:
+    """Whether its answer would show that the API gives defaults to fields that are left out."""
+    default = {Field.IS_ACTIVE: True, Field.ROAMING_ENABLED: True}  # validFrom's is the present
+    return any(
+        name not in operation.changes and operation.token.value(name) != default.get(name)
+        for name in DEFAULTED
+    )
+
+
+def of_refusal(failure: Refused) -> Outcome:
+    """The API's final word, as an outcome."""
+    if failure.http_status == NOT_FOUND:
+        status = Status.NOT_FOUND
+    else:
+        status = Status.FAILED if failure.doubtful else Status.REJECTED
+    return Outcome(
+        status,
+        str(failure),
+        code=failure.code,
+        http_status=failure.http_status,
+        request_id=failure.request_id,
+    )
+
+
+def of_failure(failure: TryAgain, attempts: int) -> Outcome:
+    """The last of the tries, as an outcome."""
+    return Outcome(
+        Status.FAILED,
+        f"no success in {attempts} tries: {failure}",
+        code=NO_ANSWER if failure.http_status is None else TRIES_USED_UP,
+        http_status=failure.http_status,
+        request_id=failure.request_id,
+    )
+
+
+def not_as_asked(operation: Operation, now: Token) -> str:
+    """Which asked fields the token does not have, in words; empty when it has them all."""
+    return ", ".join(
+        f"{name} is {shown(now.value(name))} instead of {shown(value)}"
+        for name, value in operation.changes.items()
+        if now.value(name) != value
+    )
+
+
+def side_effects(operation: Operation, now: Token) -> str:
+    """Which fields moved that were not asked to, old → new; empty when none did."""
+    before = operation.token
+    moved = [
+        f"{name} {shown(before.value(name))} → {shown(now.value(name))}"
+        for name in Field
+        if name not in operation.changes and before.value(name) != now.value(name)
+    ]
+    was, is_now = before.identifier, now.identifier
+    if (was.type, was.uid, was.label) != (is_now.type, is_now.uid, is_now.label):
+        moved.append(f"identifier {was.label} → {is_now.label}")
+    return ", ".join(moved)

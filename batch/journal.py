@@ -45,7 +45,7 @@ from batch.models import (
 APPLICATION = 0x746F6B62  # "tokb": marks the file as this program's
 VERSION = 1
 FILE_NAME = "journal.sqlite"
-CHUNK = 500  # operations or rows held in memory at once while streaming
+CHUNK = 100  # operations read at once while sending: more would hold the sending up
 
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,6 +54,7 @@ CREATE TABLE operations (
     token_id INTEGER NOT NULL,
     token TEXT NOT NULL,            -- as it was read, JSON
     changes TEXT NOT NULL,          -- the new values, JSON
+    difference TEXT NOT NULL,       -- old → new in words, as the reports say it
     state TEXT NOT NULL,            -- planned, sending or settled
     status TEXT, code TEXT, message TEXT, http_status INTEGER,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -73,7 +74,7 @@ CREATE INDEX rows_by_operation ON rows (operation);
 CREATE VIEW lines AS
 SELECT r.number, r.cells, COALESCE(o.token_id, r.token_id) AS token_id,
     COALESCE(r.label, json_extract(o.token, '$.identifier.label'), '') AS label,
-    o.token, o.changes,
+    COALESCE(o.difference, '') AS difference,
     COALESCE(o.status, r.status, CASE o.state WHEN 'sending' THEN 'unknown' ELSE 'not_sent' END)
         AS status,
     COALESCE(o.message, r.message, '') AS message, COALESCE(o.code, r.code, '') AS code,
@@ -204,13 +205,14 @@ class Journal:
         with _sqlite_in_our_terms(self.folder), self._writer:
             for number, operation in enumerate(operations, start=1):
                 self._writer.execute(
-                    "INSERT INTO operations (number, token_id, token, changes, state) "
-                    "VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO operations (number, token_id, token, changes, difference, state) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
                     (
                         number,
                         operation.token.id,
                         _token_json(operation.token),
                         _changes_json(operation.changes),
+                        operation.difference,
                         State.PLANNED,
                     ),
                 )
@@ -256,13 +258,14 @@ class Journal:
     def replan(self, number: int, operation: Operation) -> asyncio.Future[None]:
         """The operation against its token as it is now; no request for that has left."""
         return self._change(
-            "UPDATE operations SET state = ?, token = ?, changes = ?, status = NULL, "
-            "code = NULL, message = NULL, http_status = NULL, request_id = NULL, "
+            "UPDATE operations SET state = ?, token = ?, changes = ?, difference = ?, "
+            "status = NULL, code = NULL, message = NULL, http_status = NULL, request_id = NULL, "
             "finished_at = NULL, after = NULL WHERE number = ?",
             (
                 State.PLANNED,
                 _token_json(operation.token),
                 _changes_json(operation.changes),
+                operation.difference,
                 number,
             ),
         )
@@ -383,9 +386,8 @@ def _sqlite_in_our_terms(folder: Path) -> Iterator[None]:
 
 
 def _line(found: tuple[Any, ...]) -> Line:
-    row, cells, token_id, label, token, changes, status, message, code, *rest = found
+    row, cells, token_id, label, difference, status, message, code, *rest = found
     http_status, attempts, request_id, finished_at = rest
-    difference = Operation(_token(token), _changes(changes), ()).difference if token else ""
     outcome = Outcome(
         Status(status),
         message,

@@ -268,10 +268,11 @@ class Operation:
 
     @property
     def difference(self) -> str:
-        """Old → new of every field, in one line."""
+        """Old → new of every field, in one line, in the order of the API's page."""
         return "; ".join(
-            f"{name}: {shown(self.token.value(name))} → {shown(value)}"
-            for name, value in self.changes.items()
+            f"{name}: {shown(self.token.value(name))} → {shown(self.changes[name])}"
+            for name in Field
+            if name in self.changes
         )
 
 

@@ -20,7 +20,7 @@ from batch import __version__, plan, report
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
-from batch.client.transport import AiohttpTransport, environment_proxy
+from batch.client.transport import transport_to
 from batch.errors import Abandoned, Interrupted, NothingSent, RunError, SheetError, StopRun
 from batch.folders import all_runs, existing_run, new_run, read_run
 from batch.journal import Journal
@@ -339,10 +339,8 @@ async def _send(
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
-    transport = AiohttpTransport(
-        connect_timeout=settings.connect_timeout,
-        timeout=settings.timeout,
-        proxy=environment_proxy(settings.base_url),
+    transport = transport_to(
+        settings.base_url, connect_timeout=settings.connect_timeout, timeout=settings.timeout
     )
     async with transport:
         yield TokenClient(

@@ -29,7 +29,7 @@ ONLY = {
     "pandas": {"read"},
     "python_calamine": {"read"},
     "httpx": {"client", "settings"},
-    "aiohttp": {"client"},
+    "httptools": {"client"},
     "tenacity": {"client"},
     "sqlite3": {"journal", "simulator"},
     "rich": {"terminal"},

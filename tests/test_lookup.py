@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient
-from batch.client.transport import AiohttpTransport
+from batch.client.transport import DirectTransport
 from batch.errors import KeyRefused, NotTheApi, StopRun, Unavailable
 from batch.lookup import READS_AT_ONCE, Lookup
 from batch.models import Field, Outcome, Patch, Rate, Token, TokenRef
@@ -83,8 +83,8 @@ def looking(
     return rests
 
 
-def wires() -> AiohttpTransport:
-    return AiohttpTransport(connect_timeout=5, timeout=10)
+def wires() -> DirectTransport:
+    return DirectTransport(connect_timeout=5, timeout=10)
 
 
 def collect(

@@ -31,6 +31,7 @@ from runs import (
 from batch import run
 from batch.errors import (
     BusyError,
+    Interrupted,
     JournalError,
     KeyRefused,
     NothingSent,

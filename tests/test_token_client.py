@@ -31,7 +31,7 @@ from batch.client.token_client import (
     body,
     retry_after,
 )
-from batch.client.transport import AiohttpTransport
+from batch.client.transport import DirectTransport
 from batch.errors import (
     Abandoned,
     JournalError,
@@ -127,7 +127,7 @@ def on_server(
     api: SimulatedApi, work: Callable[[TokenClient], Awaitable[T]], timeout: float = 5.0
 ) -> T:
     async def scenario() -> T:
-        transport = AiohttpTransport(connect_timeout=2.0, timeout=timeout)
+        transport = DirectTransport(connect_timeout=2.0, timeout=timeout)
         async with transport:
             return await work(client_on(transport, base_url=api.url))
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trustme
 
-from batch.client.transport import AiohttpTransport, environment_proxy
+from batch.client.transport import DirectTransport, environment_proxy
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -73,7 +73,7 @@ def exchange(
 
     async def scenario() -> tuple[list[httpx.Response | BaseException], float]:
         results: list[httpx.Response | BaseException] = []
-        transport = AiohttpTransport(connect_timeout=1.0, timeout=timeout)
+        transport = DirectTransport(connect_timeout=1.0, timeout=timeout)
         async with server.running() as url, transport:
             for _ in range(times):
                 began = time.monotonic()
@@ -188,7 +188,7 @@ def test_a_refused_port_means_not_sent() -> None:
         port = unused.getsockname()[1]
 
     async def scenario() -> None:
-        async with AiohttpTransport(connect_timeout=1, timeout=5) as transport:
+        async with DirectTransport(connect_timeout=1, timeout=5) as transport:
             await transport.handle_async_request(
                 httpx.Request("PATCH", f"http://127.0.0.1:{port}/v2/tokens/1", content=b"{}")
             )
@@ -199,7 +199,7 @@ def test_a_refused_port_means_not_sent() -> None:
 
 def test_a_name_that_does_not_resolve_means_not_sent() -> None:
     async def scenario() -> None:
-        async with AiohttpTransport(connect_timeout=5, timeout=5) as transport:
+        async with DirectTransport(connect_timeout=5, timeout=5) as transport:
             await transport.handle_async_request(
                 httpx.Request("PATCH", "http://no-such-host.invalid/v2/tokens/1", content=b"{}")
             )
@@ -251,7 +251,7 @@ def test_no_stall_outlives_its_timeout(behave: Callable[..., Awaitable[None]]) -
 
 def test_a_server_that_accepts_nobody_means_not_sent() -> None:
     async def scenario(port: int) -> None:
-        async with AiohttpTransport(connect_timeout=0.3, timeout=5) as transport:
+        async with DirectTransport(connect_timeout=0.3, timeout=5) as transport:
             await transport.handle_async_request(
                 httpx.Request("PATCH", f"http://127.0.0.1:{port}/v2/tokens/1", content=b"{}")
             )

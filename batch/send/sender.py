@@ -60,6 +60,7 @@ class Effort:
 
     attempts: int = 0
     started: bool = False  # it is recorded that a request may leave
+    has_place: bool = False  # among those that may be under way at once
     sent_at: float = 0.0  # the loop's time when the last request left
     doubtful: bool = False  # a request went out whose fate no answer told
     answered: bool = False  # the API answered the change with the token as it is now
@@ -93,6 +94,7 @@ class Sender:
         self._client = client
         self._record = record
         self._workers = workers
+        self._places = asyncio.Semaphore(workers)
         self._pin_defaults = pin_defaults
         self._settled = settled
         self._loop = asyncio.get_running_loop()
@@ -110,7 +112,9 @@ class Sender:
     async def send(self, entries: Iterator[Entry]) -> None:
         """Send all, or raise the StopRun that ended it early. Returns early when stopped."""
         await self._probe(entries)
-        workers = [asyncio.ensure_future(self._work(entries)) for _ in range(self._workers)]
+        # Twice as many as may be under way: while one half's requests are, the other half's
+        # starts come onto the disk.
+        workers = [asyncio.ensure_future(self._work(entries)) for _ in range(2 * self._workers)]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -264,6 +268,8 @@ class Sender:
             if not effort.started:
                 await self._record.start(number)
                 effort.started = True
+            await self._places.acquire()
+            effort.has_place = True
             effort.sent_at = self._loop.time()
 
         async def attempt() -> Answer:
@@ -276,6 +282,10 @@ class Sender:
             except (TryAgain, Refused, Unavailable) as failure:
                 effort.doubtful = effort.doubtful or failure.doubtful
                 raise
+            finally:
+                if effort.has_place:
+                    effort.has_place = False
+                    self._places.release()
 
         try:
             answer = await self.retrying.call(attempt)
@@ -320,7 +330,11 @@ class Sender:
         return self._with_side_effects(operation, outcome, token)
 
     async def _read(self, operation: Operation) -> Token | None:
-        return await self.retrying.call(lambda: self._client.token(operation.token.id))
+        async def attempt() -> Token | None:
+            async with self._places:
+                return await self._client.token(operation.token.id)
+
+        return await self.retrying.call(attempt)
 
     def _compared(self, operation: Operation, answer: Answer) -> Outcome:
         """A 200 is believed for what its token shows, not for its number."""

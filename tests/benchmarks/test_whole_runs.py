@@ -84,7 +84,7 @@ def curl(url: str, rows: int, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "rows", "delay"),
-    [("a server that answers at once", 10_000, 0.0), ("one that takes 50 ms", 20_000, 0.05)],
+    [("a server that answers at once", 10_000, 0.0), ("one that takes 50 ms", 40_000, 0.05)],
 )
 def test_rows_a_second_beside_the_alternatives(
     name: str, rows: int, delay: float, tmp_path: Path

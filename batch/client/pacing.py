@@ -41,12 +41,12 @@ class Budget:
             return math.inf
         return max(slot_free, self._paused_until, now) - now
 
-    def take(self) -> None:
-        """Use a slot; only when `wait` is 0."""
+    def take(self) -> float:
+        """Use the next slot, which is free at the instant returned."""
         if self._fresh:
             self._fresh -= 1
-        else:
-            self._free_again.popleft()
+            return -math.inf
+        return self._free_again.popleft()
 
     def answered(self, now: float) -> None:
         """A request's answer is here, or will never come: its slot rests for one window."""
@@ -68,36 +68,39 @@ class Pace:
         self.rate = rate
         self._budget = Budget(rate)
         self._clock = clock
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[float], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = asyncio.Event()
 
-    async def enter(self) -> None:
-        """Return when a request may be sent; `leave` must follow. Abandoned once closed."""
+    async def enter(self, lead: float = 0.0) -> float:
+        """Return when a request may be sent, or up to `lead` seconds before; `leave` must follow.
+
+        The instant returned is when the slot is free: `hold_until` waits for it. Whoever has to
+        prepare the sending does it between the two. Abandoned once closed.
+        """
         if self._closing.is_set():
             raise Abandoned("the run is stopping")
-        if not self._waiting and self._budget.wait(self._clock()) == 0:
-            self._budget.take()
-            return
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        if not self._waiting and self._budget.wait(self._clock() + lead) == 0:
+            return self._budget.take()
+        place: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.append((place, lead))
         self._admit()
         try:
-            await place
+            return await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
                 self.leave()  # the slot was granted in the instant of the cancellation
             raise
 
-    async def stay_open(self) -> None:
-        """Return when one who has entered may still go: at once, unless there came a pause.
-        Abandoned once closed.
-        """
-        while not self._closing.is_set() and (left := self._budget.pause_left(self._clock())):
+    async def hold_until(self, free_at: float) -> None:
+        """Return at that instant, or later where there is a pause. Abandoned once closed."""
+        while not self._closing.is_set():
+            left = max(free_at - self._clock(), self._budget.pause_left(self._clock()))
+            if left <= 0:
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), left)
-        if self._closing.is_set():
-            raise Abandoned("the run is stopping")
+        raise Abandoned("the run is stopping")
 
     def leave(self) -> None:
         """The request's answer is here, or will never come."""
@@ -114,7 +117,7 @@ class Pace:
         self._closing.set()
         if self._timer:
             self._timer.cancel()
-        for place in self._waiting:
+        for place, _ in self._waiting:
             if not place.done():
                 place.set_exception(Abandoned("the run is stopping"))
         self._waiting.clear()
@@ -123,14 +126,13 @@ class Pace:
         """Let in whom the budget allows, and come back when it allows the next."""
         self._timer = None
         while self._waiting:
-            if self._waiting[0].done():  # cancelled while it waited
-                self._waiting.popleft()
-                continue
-            wait = self._budget.wait(self._clock())
-            if wait > 0:
-                break
-            self._budget.take()
-            self._waiting.popleft().set_result(None)
+            place, lead = self._waiting[0]
+            if not place.done():  # it is, if it was cancelled while it waited
+                wait = self._budget.wait(self._clock() + lead)
+                if wait > 0:
+                    break
+                place.set_result(self._budget.take())
+            self._waiting.popleft()
         else:
             return
         if wait < math.inf:

@@ -21,6 +21,7 @@ from batch.client.pacing import Pace
 from batch.errors import KeyRefused, NotTheApi, Refused, StopRun, TryAgain, Unavailable
 from batch.models import Field, Token, Value, iso
 
+LEAD = 0.05  # seconds that `before` may take without a slot of the budget lying idle
 LONGEST_MESSAGE = 500  # characters of the API's own words that are kept
 PAGE_LIMIT = 1000  # tokens: the most that one listing answers
 
@@ -146,7 +147,8 @@ class TokenClient:
     ) -> Answer:
         """Ask for the changes. `before` is awaited when the request is about to leave."""
         url = f"{self._tokens}/{token_id}"
-        response = await self._exchange("PATCH", url, self._writes, body(changes), before)
+        content = body(changes)
+        response = await self._exchange("PATCH", url, self._writes, content, before, LEAD)
         token = _the_token(token_id, response)
         return Answer(token, response.status_code, _request_id(response))
 
@@ -162,11 +164,12 @@ class TokenClient:
         pace: Pace,
         content: bytes = b"",
         before: Callable[[], Awaitable[None]] = _nothing,
+        lead: float = 0.0,
     ) -> httpx.Response:
-        await pace.enter()
+        free_at = await pace.enter(lead)
         try:
             await before()
-            await pace.stay_open()  # while `before` took its time, a pause may have come
+            await pace.hold_until(free_at)  # or longer: while `before` ran, a pause may have come
             self._count(method)
             response = await self._attempt(self._request(method, url, content))
         finally:

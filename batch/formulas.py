@@ -7,6 +7,7 @@ import re
 NOT_CALCULATED = "#GETTING_DATA"
 """How a formula without a stored value is read: the word of Excel for a value still to come."""
 
+_FIRST_LETTERS = "'=+-@\t\r"
 _TAKEN_FOR_A_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _MADE_HARMLESS = re.compile(r"'+[=+\-@\t\r]")
 
@@ -17,6 +18,9 @@ def harmless(text: str) -> str:
     A text that would be taken for a formula gets an apostrophe before it. So does one that
     only looks as if it had got one, so that `as_it_was` gives every text back.
     """
+    # Nearly every text of a long report ends here.
+    if not text or text[0] not in _FIRST_LETTERS:
+        return text
     return f"'{text}" if _TAKEN_FOR_A_FORMULA.match(text) else text
 
 

@@ -85,6 +85,7 @@ FROM rows AS r LEFT JOIN operations AS o ON o.number = r.operation;
 
 
 _TOKEN = TypeAdapter(Token)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=iso)
 _Change = tuple[str, Sequence[Any], asyncio.Future[None]]
 
 
@@ -203,23 +204,26 @@ class Journal:
     def add_operations(self, operations: Iterable[Operation]) -> None:
         """The plan, in the order of sending."""
         with _sqlite_in_our_terms(self.folder), self._writer:
-            for number, operation in enumerate(operations, start=1):
-                self._writer.execute(
-                    "INSERT INTO operations (number, token_id, token, changes, difference, state) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
+            numbered = list(enumerate(operations, start=1))
+            self._writer.executemany(
+                "INSERT INTO operations (number, token_id, token, changes, difference, state) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
                     (
                         number,
                         operation.token.id,
                         _token_json(operation.token),
-                        _changes_json(operation.changes),
+                        _ENCODER.encode(operation.changes),
                         operation.difference,
                         State.PLANNED,
-                    ),
-                )
-                self._writer.executemany(
-                    "UPDATE rows SET operation = ? WHERE number = ?",
-                    [(number, row) for row in operation.rows],
-                )
+                    )
+                    for number, operation in numbered
+                ),
+            )
+            self._writer.executemany(
+                "UPDATE rows SET operation = ? WHERE number = ?",
+                ((number, row) for number, operation in numbered for row in operation.rows),
+            )
 
     # While sending
 
@@ -264,7 +268,7 @@ class Journal:
             (
                 State.PLANNED,
                 _token_json(operation.token),
-                _changes_json(operation.changes),
+                _ENCODER.encode(operation.changes),
                 operation.difference,
                 number,
             ),
@@ -361,14 +365,14 @@ class Journal:
         )
         return {Field(name) for (name,) in found}
 
-    def updated(self) -> Iterator[Operation]:
-        """The operations that changed their token, in the order of sending."""
+    def updated(self) -> Iterator[tuple[Token, Collection[Field]]]:
+        """The tokens that the run changed, as they were before, and the fields it changed."""
         found = self._reader.execute(
-            "SELECT number, token, changes FROM operations WHERE status = ? ORDER BY number",
+            "SELECT token, changes FROM operations WHERE status = ? ORDER BY number",
             (Status.UPDATED,),
         )
-        for _, token, changes in found:
-            yield Operation(_token(token), _changes(changes), ())
+        for token, changes in found:
+            yield _token(token), [Field(name) for name in json.loads(changes)]
 
 
 def _fail(together: Iterable[_Change], error: JournalError) -> None:
@@ -409,7 +413,7 @@ def _moment(outcome: Outcome) -> str | None:
 
 
 def _cells_json(row: Row) -> str:
-    return json.dumps([cell_text(cell) for cell in row.cells], ensure_ascii=False)
+    return _ENCODER.encode([cell_text(cell) for cell in row.cells])
 
 
 def _token_json(token: Token) -> bytes:
@@ -418,10 +422,6 @@ def _token_json(token: Token) -> bytes:
 
 def _token(text: bytes) -> Token:
     return _TOKEN.validate_json(text)
-
-
-def _changes_json(changes: Mapping[Field, Value]) -> str:
-    return json.dumps(changes, ensure_ascii=False, default=iso)
 
 
 def _changes(text: str) -> dict[Field, Value]:

@@ -34,6 +34,8 @@ Value = bool | int | str | datetime | None
 
 def cell_text(cell: Cell) -> str:
     """The cell as text that, read again, means the same."""
+    if isinstance(cell, str):
+        return cell
     if isinstance(cell, bool):
         return str(cell).upper()
     if isinstance(cell, float) and abs(cell) >= EXACT_LIMIT:

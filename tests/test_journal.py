@@ -421,7 +421,7 @@ def test_rows_of_one_operation_share_its_end_and_the_others_keep_theirs(journal:
 def test_only_what_was_updated_is_told_as_such(planned: Journal) -> None:
     crashed(planned)
 
-    assert [each.token.id for each in planned.updated()] == [1]
+    assert [token.id for token, _ in planned.updated()] == [1]
     assert planned.updated_fields() == {Field.COMMENT}
 
 
@@ -759,7 +759,9 @@ def test_tokens_and_changes_come_back_as_they_were(
 
         in_loop(scenario)
         expected = operations[0]
-        assert list(journal.updated()) == [Operation(expected.token, expected.changes, ())]
+        assert [(token, set(fields)) for token, fields in journal.updated()] == [
+            (expected.token, set(expected.changes))
+        ]
         assert journal.updated_fields() == set(expected.changes)
 
 

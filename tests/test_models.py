@@ -218,8 +218,9 @@ def test_a_difference_tells_old_and_new_of_every_field() -> None:
     }
 
     assert Operation(token(comment=""), changes, (2,)).difference == (
-        'comment: "" → "Søren \\"7\\""; isActive: true → false; '
-        "expiresAt: empty → 2026-01-01T00:00:00.000Z; appUserId: 7 → 8"
+        "expiresAt: empty → 2026-01-01T00:00:00.000Z; isActive: true → false; "
+        'comment: "" → "Søren \\"7\\""; '
+        "appUserId: 7 → 8"
     )
 
 

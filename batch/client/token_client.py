@@ -81,6 +81,7 @@ T = TypeVar("T")
 
 _PAGE = TypeAdapter(Page)
 _TOKEN = TypeAdapter(Token)
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 async def _nothing() -> None:
@@ -271,7 +272,7 @@ def body(changes: Mapping[Field, Value]) -> bytes:
             fields["identifier"] = {"appUserId": value}
         else:
             fields[name.value] = iso(value) if isinstance(value, datetime) else value
-    return json.dumps(fields, ensure_ascii=False).encode()
+    return _ENCODER.encode(fields).encode()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

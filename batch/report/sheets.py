@@ -6,12 +6,12 @@ UTF-8 with a mark at its start, because Excel takes a CSV file without one for W
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from batch.formulas import harmless
-from batch.models import Field, Line, Operation, Status, Value, iso
+from batch.models import Field, Line, Status, Token, Value, iso
 from batch.report.files import replacing
 from batch.report.record import Record
 
@@ -54,7 +54,7 @@ def write_undo(record: Record) -> None:
     marker = record.about().clear_marker
     used = record.updated_fields()
     fields = [name for name in Field if name in used]
-    lines = (_undo_line(operation, fields, marker) for operation in record.updated())
+    lines = (_undo_line(token, changed, fields, marker) for token, changed in record.updated())
     _write(record.folder / "undo.csv", ("id", *fields), lines)
 
 
@@ -81,12 +81,11 @@ def _fix_line(line: Line, kept: list[int], width: int) -> tuple[object, ...]:
     return (*(cells[place] for place in kept), outcome.status, outcome.message, *cells[width:])
 
 
-def _undo_line(operation: Operation, fields: list[Field], marker: str) -> tuple[object, ...]:
-    old = (
-        _sheet_value(operation.token.value(name), marker) if name in operation.changes else ""
-        for name in fields
-    )
-    return (operation.token.id, *old)
+def _undo_line(
+    token: Token, changed: Collection[Field], fields: list[Field], marker: str
+) -> tuple[object, ...]:
+    old = (_sheet_value(token.value(name), marker) if name in changed else "" for name in fields)
+    return (token.id, *old)
 
 
 def _sheet_value(value: Value, marker: str) -> str:

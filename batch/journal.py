@@ -100,9 +100,13 @@ class Journal:
         self._path = path = folder / FILE_NAME
         # Commits leave the event loop for a thread; only one connection ever writes.
         self._writer = sqlite3.connect(path, check_same_thread=False)
-        self._writer.execute("PRAGMA journal_mode = WAL")
-        self._writer.execute("PRAGMA synchronous = FULL")
         self._reader = sqlite3.connect(path)
+        try:
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            self._writer.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            self.close()
+            raise
         self._waiting: list[_Change] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -110,14 +114,14 @@ class Journal:
     def create(cls, folder: Path) -> Self:
         """A new journal in a folder that has none. RunError when it cannot be made."""
         try:
-            journal = cls(folder)
-            journal._writer.executescript(_SCHEMA)
-            journal._writer.execute(f"PRAGMA application_id = {APPLICATION}")
-            journal._writer.execute(f"PRAGMA user_version = {VERSION}")
-            journal._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            # Closed again at once, so that its marks are in the file and not beside it.
+            with closing(sqlite3.connect(folder / FILE_NAME)) as file:
+                file.executescript(_SCHEMA)
+                file.execute(f"PRAGMA application_id = {APPLICATION}")
+                file.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
             raise RunError(f"{folder / FILE_NAME} cannot be made: {error}") from error
-        return journal
+        return cls(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Self:

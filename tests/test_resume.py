@@ -398,7 +398,8 @@ class TestWhatResumingNeeds:
         if killed == "before its facts":
             Journal.create(folder).close()
         elif killed == "before its tables":
-            sqlite3.connect(folder / FILE_NAME).execute("PRAGMA journal_mode = WAL").close()
+            with closing(sqlite3.connect(folder / FILE_NAME)) as made:
+                made.execute("PRAGMA journal_mode = WAL")
         else:
             (folder / FILE_NAME).touch()
         found = run.runs(tmp_path / "reports")

@@ -13,7 +13,12 @@ import httpx
 import pytest
 import trustme
 
-from batch.client.transport import DirectTransport, environment_proxy
+from batch.client.transport import (
+    DirectTransport,
+    ProxiedTransport,
+    environment_proxy,
+    transport_to,
+)
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -299,3 +304,81 @@ def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert environment_proxy("https://api.spirii.com") == "http://proxy.example:3128"
     assert environment_proxy("https://127.0.0.1:8443") is None
+
+
+# Through a proxy
+
+
+def through_a_proxy(server: Server, *, timeout: float = 5.0) -> httpx.Response | BaseException:
+    """What a request for another host comes to when this server is the proxy."""
+
+    async def scenario() -> httpx.Response | BaseException:
+        async with server.running() as proxy:
+            transport = ProxiedTransport(proxy, connect_timeout=1.0, timeout=timeout)
+            async with transport:
+                request = httpx.Request(
+                    "PATCH",
+                    "http://api.example/v2/tokens/1",
+                    stream=httpx.ByteStream(b'{"comment":"x"}'),
+                )
+                try:
+                    return await transport.handle_async_request(request)
+                except httpx.HTTPError as error:
+                    return error
+
+    return asyncio.run(scenario())
+
+
+def test_a_proxy_is_given_the_whole_request() -> None:
+    server = serving(answers)
+
+    response = through_a_proxy(server)
+
+    assert isinstance(response, httpx.Response)
+    assert (response.status_code, response.content) == (200, b"{}")
+    (request,) = server.requests
+    assert request.startswith(b"PATCH http://api.example/v2/tokens/1 HTTP/1.1\r\n")
+    assert b"\r\nhost: api.example\r\n" in request.lower()
+    assert request.endswith(b'\r\n\r\n{"comment":"x"}')
+
+
+@pytest.mark.parametrize("behave", [drops_after_reading, answers_half, stalls, drips])
+def test_a_failure_behind_a_proxy_leaves_open_whether_the_server_acted(
+    behave: Callable[..., Awaitable[None]],
+) -> None:
+    server = serving(behave)
+
+    failure = through_a_proxy(server, timeout=0.3)
+
+    assert isinstance(failure, httpx.TransportError)
+    assert not isinstance(failure, NOT_SENT)
+    assert len(server.requests) == 1
+
+
+def test_a_proxy_that_is_away_means_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+
+    async def scenario() -> None:
+        transport = ProxiedTransport(f"http://127.0.0.1:{port}", connect_timeout=1, timeout=5)
+        async with transport:
+            request = httpx.Request("PATCH", "http://api.example/v2/tokens/1", content=b"{}")
+            await transport.handle_async_request(request)
+
+    with pytest.raises(httpx.ConnectError):
+        asyncio.run(scenario())
+
+
+def test_the_way_to_an_api_is_the_environments_proxy_or_direct(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    async def ways() -> list[type]:
+        return [
+            type(transport_to(url, connect_timeout=1, timeout=1))
+            for url in ("https://api.spirii.com", "https://127.0.0.1:8443")
+        ]
+
+    assert asyncio.run(ways()) == [ProxiedTransport, DirectTransport]

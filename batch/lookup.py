@@ -12,14 +12,13 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from batch.client.retrying import Retrying
-from batch.client.token_client import OK, PAGE_LIMIT, Page, TokenClient
+from batch.client.token_client import FORBIDDEN, OK, PAGE_LIMIT, Page, TokenClient
 from batch.errors import KeyRefused, NotTheApi, Refused, TryAgain, Unavailable
 from batch.models import Token
 
 T = TypeVar("T")
 
 READS_AT_ONCE = 8
-FORBIDDEN = 403
 
 
 class Wanted(Protocol):

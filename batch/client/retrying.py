@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from batch.client.token_client import TOO_MANY_REQUESTS
 from batch.errors import TryAgain
 
 T = TypeVar("T")
@@ -15,7 +16,6 @@ T = TypeVar("T")
 FIRST_WAIT = 0.5  # seconds: the upper end of the wait after the first failure
 LONGEST_WAIT = 30.0  # seconds: the upper end that doubling never passes
 MOST_DOUBLINGS = 16  # far beyond LONGEST_WAIT, and far below what a float holds
-TOO_MANY_REQUESTS = 429
 REFUSALS_PER_TRY = 4  # a 429 says nothing about the row, so a row may meet more of them
 
 

@@ -27,6 +27,7 @@ PAGE_LIMIT = 1000  # tokens: the most that one listing answers
 
 OK = 200
 UNAUTHORIZED = 401
+FORBIDDEN = 403
 NOT_FOUND = 404
 TOO_MANY_REQUESTS = 429
 TRY_AGAIN = frozenset({TOO_MANY_REQUESTS, 500, 502, 503, 504})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from batch.client.token_client import NOT_FOUND
 from batch.errors import Refused, TryAgain
 from batch.models import DEFAULTED, Field, Operation, Outcome, Status, Token, shown
-
-NOT_FOUND = 404
 
 NO_ANSWER = "no_answer"
 TRIES_USED_UP = "tries_used_up"

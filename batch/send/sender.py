@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Protocol
 
 from batch.client.retrying import Retrying
-from batch.client.token_client import Answer, TokenClient
+from batch.client.token_client import FORBIDDEN, Answer, TokenClient
 from batch.errors import (
     Abandoned,
     KeyRefused,
@@ -35,8 +35,6 @@ from batch.send.evidence import (
     side_effects,
     would_reveal,
 )
-
-FORBIDDEN = 403
 
 REFUSED_KEYS = 3  # 403s in a row that make the key, not the row, the cause
 FAILURES = 10  # operations in a row with all tries used up that make it an outage

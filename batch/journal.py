@@ -68,18 +68,17 @@ CREATE TABLE rows (
     token_id INTEGER, label TEXT,
     status TEXT, code TEXT, message TEXT, finished_at TEXT
 );
-CREATE INDEX rows_by_operation ON rows (operation);
 -- A run that stopped leaves operations without an outcome: those that may have been sent are
 -- unknown until the run goes on, and the others were not sent.
 CREATE VIEW lines AS
-SELECT r.number, r.cells, COALESCE(o.token_id, r.token_id) AS token_id,
+SELECT r.number AS row, COALESCE(o.token_id, r.token_id) AS token_id,
     COALESCE(r.label, json_extract(o.token, '$.identifier.label'), '') AS label,
-    COALESCE(o.difference, '') AS difference,
     COALESCE(o.status, r.status, CASE o.state WHEN 'sending' THEN 'unknown' ELSE 'not_sent' END)
         AS status,
-    COALESCE(o.message, r.message, '') AS message, COALESCE(o.code, r.code, '') AS code,
-    o.http_status, COALESCE(o.attempts, 0) AS attempts, COALESCE(o.request_id, '') AS request_id,
-    COALESCE(o.finished_at, r.finished_at) AS finished_at
+    COALESCE(o.difference, '') AS changes, o.http_status, COALESCE(o.attempts, 0) AS attempts,
+    COALESCE(o.code, r.code, '') AS code, COALESCE(o.message, r.message, '') AS message,
+    COALESCE(o.request_id, '') AS request_id,
+    COALESCE(o.finished_at, r.finished_at) AS finished_at, r.cells
 FROM rows AS r LEFT JOIN operations AS o ON o.number = r.operation;
 """
 
@@ -228,6 +227,8 @@ class Journal:
                 "UPDATE rows SET operation = ? WHERE number = ?",
                 ((number, row) for number, operation in numbered for row in operation.rows),
             )
+            # Filling an index takes longer than making it at the end.
+            self._writer.execute("CREATE INDEX IF NOT EXISTS rows_by_operation ON rows (operation)")
 
     # While sending
 
@@ -353,13 +354,23 @@ class Journal:
         found = self._reader.execute("SELECT status, COUNT(*) FROM lines GROUP BY status")
         return Counter({Status(status): count for status, count in found})
 
-    def lines(self, statuses: Collection[Status] = tuple(Status)) -> Iterator[Line]:
-        """The rows that ended so, in the sheet's order, as the reports tell them."""
+    def lines(self) -> Iterator[Line]:
+        """All rows in the sheet's order, as the reports tell them."""
         found = self._reader.execute(
-            "SELECT * FROM lines WHERE status IN (SELECT value FROM json_each(?)) ORDER BY number",
+            "SELECT row, token_id, label, status, changes, http_status, attempts, code, message, "
+            "request_id, finished_at FROM lines ORDER BY row"
+        )
+        return map(Line._make, found)
+
+    def lines_with_cells(
+        self, statuses: Collection[Status]
+    ) -> Iterator[tuple[Line, Sequence[str]]]:
+        """The rows that ended so, in the sheet's order, each with its cells as handed in."""
+        found = self._reader.execute(
+            "SELECT * FROM lines WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
             (json.dumps(statuses),),
         )
-        return map(_line, found)
+        return ((Line._make(facts), json.loads(cells)) for *facts, cells in found)
 
     def updated_fields(self) -> set[Field]:
         """The fields that the run changed in any token."""
@@ -391,21 +402,6 @@ def _sqlite_in_our_terms(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise JournalError(f"{folder / FILE_NAME} cannot be written: {error}") from error
-
-
-def _line(found: tuple[Any, ...]) -> Line:
-    row, cells, token_id, label, difference, status, message, code, *rest = found
-    http_status, attempts, request_id, finished_at = rest
-    outcome = Outcome(
-        Status(status),
-        message,
-        code,
-        http_status,
-        attempts,
-        request_id,
-        finished_at=datetime.fromisoformat(finished_at) if finished_at else None,
-    )
-    return Line(row, json.loads(cells), token_id, label, difference, outcome)
 
 
 def _jsonable(value: Any) -> Any:

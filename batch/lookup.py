@@ -7,8 +7,8 @@ known whether the other pages or single reads cost fewer requests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from batch.client.retrying import Retrying
@@ -51,6 +51,7 @@ class Lookup:
         self._client = client
         self._retrying = retrying
         self._seen = seen
+        self._gone_by = 0
 
     async def collect(self, wanted: Wanted) -> None:
         """Offer every token of the account that is wanted.
@@ -63,7 +64,7 @@ class Lookup:
             await self._singly(wanted)
             if wanted.missing:
                 # Any web server answers 404: only one that lists tokens knows that none is there.
-                self._offer(wanted, await self._page(0), 0)
+                self._offer(wanted, await self._page(0))
             return
         await self._list(wanted)
         if wanted.misses_others:
@@ -73,9 +74,13 @@ class Lookup:
     async def tokens(self, ids: Iterable[int]) -> dict[int, Token | None]:
         """The tokens with these ids, each read by itself; None where there is none."""
         found: dict[int, Token | None] = {}
-        for some in _in_waves(iter(ids)):
-            tokens = await _together(self._token(token_id) for token_id in some)
-            found.update(zip(some, tokens, strict=True))
+        left = iter(ids)
+
+        async def read_on() -> None:
+            for token_id in left:
+                found[token_id] = await self._token(token_id)
+
+        await _several(read_on)
         return found
 
     async def _singly(self, wanted: Wanted) -> None:
@@ -85,23 +90,24 @@ class Lookup:
 
     async def _list(self, wanted: Wanted) -> None:
         """Read pages while they are the cheaper way."""
+        self._gone_by = 0
         first = await self._page(0)
-        self._offer(wanted, first, 0)
+        self._offer(wanted, first)
         # A server may hold back from pages as large as were asked for.
-        offsets = range(len(first.data) or PAGE_LIMIT, first.count, len(first.data) or PAGE_LIMIT)
-        pages_left = len(offsets)
-        for some in _in_waves(iter(offsets)):
-            if wanted.only_by_id and wanted.missing <= pages_left:
-                break
-            pages = await _together(self._page(offset) for offset in some)
-            for offset, page in zip(some, pages, strict=True):
-                self._offer(wanted, page, offset)
-            pages_left -= len(some)
+        size = len(first.data) or PAGE_LIMIT
+        left = deque(range(size, first.count, size))
 
-    def _offer(self, wanted: Wanted, page: Page, offset: int) -> None:
+        async def read_on() -> None:
+            while left and not (wanted.only_by_id and wanted.missing <= len(left)):
+                self._offer(wanted, await self._page(left.popleft()))
+
+        await _several(read_on)
+
+    def _offer(self, wanted: Wanted, page: Page) -> None:
         for token in page.data:
             wanted.offer(token)
-        self._seen(min(offset + len(page.data), page.count), page.count)
+        self._gone_by += len(page.data)
+        self._seen(min(self._gone_by, page.count), page.count)
 
     async def _page(self, offset: int) -> Page:
         return await self._read(lambda: self._client.page(offset))
@@ -127,16 +133,11 @@ class Lookup:
             ) from error
 
 
-def _in_waves(items: Iterator[int]) -> Iterator[list[int]]:
-    while wave := list(islice(items, READS_AT_ONCE)):
-        yield wave
-
-
-async def _together(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """All results in order; the first failure cancels the rest and is raised as it is."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
+async def _several(read_on: Callable[[], Awaitable[None]]) -> None:
+    """As many at once as may be; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(read_on()) for _ in range(READS_AT_ONCE)]
     try:
-        return await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:
             task.cancel()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -319,16 +319,23 @@ class Entry:
         return self.state is not State.PLANNED
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What the reports say of one row."""
+class Line(NamedTuple):
+    """What the reports say of one row, named and ordered as the columns of `report.csv`.
+
+    `status` is a Status. `finished_at` is written as by `iso`, and None for what has not ended.
+    """
 
     row: int
-    cells: Sequence[str]
     token_id: int | None
     label: str
+    status: str
     changes: str
-    outcome: Outcome
+    http_status: int | None
+    attempts: int
+    code: str
+    message: str
+    request_id: str
+    finished_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,6 +385,8 @@ class About(BaseModel):
     seconds: float = 0.0
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False)  # json.dumps makes one for every call
+
 _RATE = re.compile(r"(?P<limit>[1-9]\d{0,9})/(?P<count>\d{1,9})?(?P<unit>s|min|h)", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "min": 60, "h": 3600}
 
@@ -416,4 +425,4 @@ def shown(value: Value) -> str:
     """A field's value as a person reads it."""
     if isinstance(value, datetime):
         return iso(value)
-    return "empty" if value is None else json.dumps(value, ensure_ascii=False)
+    return "empty" if value is None else _JSON.encode(value)

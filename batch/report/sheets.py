@@ -6,7 +6,7 @@ UTF-8 with a mark at its start, because Excel takes a CSV file without one for W
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,26 +15,13 @@ from batch.models import Field, Line, Status, Token, Value, iso
 from batch.report.files import replacing
 from batch.report.record import Record
 
-REPORT_COLUMNS = (
-    "row",
-    "token_id",
-    "label",
-    "status",
-    "changes",
-    "http_status",
-    "attempts",
-    "code",
-    "message",
-    "request_id",
-    "finished_at",
-)
 FIX_COLUMNS = ("batch_status", "batch_message")
 TO_MEND = tuple(status for status in Status if status not in {Status.UPDATED, Status.UNCHANGED})
 
 
 def write_report(record: Record) -> None:
     """`report.csv`: one line for every row of the sheet, in its order."""
-    _write(record.folder / "report.csv", REPORT_COLUMNS, map(_report_line, record.lines()))
+    _write(record.folder / "report.csv", Line._fields, record.lines())
 
 
 def write_fix(record: Record) -> None:
@@ -45,7 +32,10 @@ def write_fix(record: Record) -> None:
     """
     headers = record.about().headers
     kept = [place for place, header in enumerate(headers) if header not in FIX_COLUMNS]
-    lines = (_fix_line(line, kept, len(headers)) for line in record.lines(TO_MEND))
+    lines = (
+        _fix_line(line, cells, kept, len(headers))
+        for line, cells in record.lines_with_cells(TO_MEND)
+    )
     _write(record.folder / "fix.csv", (*(headers[place] for place in kept), *FIX_COLUMNS), lines)
 
 
@@ -58,27 +48,11 @@ def write_undo(record: Record) -> None:
     _write(record.folder / "undo.csv", ("id", *fields), lines)
 
 
-def _report_line(line: Line) -> tuple[object, ...]:
-    outcome = line.outcome
-    return (
-        line.row,
-        line.token_id,
-        line.label,
-        outcome.status,
-        line.changes,
-        outcome.http_status,
-        outcome.attempts,
-        outcome.code,
-        outcome.message,
-        outcome.request_id,
-        iso(outcome.finished_at) if outcome.finished_at else None,
-    )
-
-
-def _fix_line(line: Line, kept: list[int], width: int) -> tuple[object, ...]:
-    cells = [*line.cells, *[""] * (width - len(line.cells))]
-    outcome = line.outcome
-    return (*(cells[place] for place in kept), outcome.status, outcome.message, *cells[width:])
+def _fix_line(
+    line: Line, handed_in: Sequence[str], kept: list[int], width: int
+) -> tuple[object, ...]:
+    cells = [*handed_in, *[""] * (width - len(handed_in))]
+    return (*(cells[place] for place in kept), line.status, line.message, *cells[width:])
 
 
 def _undo_line(

@@ -387,7 +387,7 @@ class Journal:
             (Status.UPDATED,),
         )
         for token, changes in found:
-            yield _token(token), [Field(name) for name in json.loads(changes)]
+            yield _token(token), json.loads(changes).keys()
 
 
 def _fail(together: Iterable[_Change], error: JournalError) -> None:
@@ -417,11 +417,12 @@ def _cells_json(row: Row) -> str:
 
 
 def _token_json(token: Token) -> bytes:
-    return _TOKEN.dump_json(token, by_alias=True)
+    return _TOKEN.serializer.to_json(token, by_alias=True)
 
 
 def _token(text: bytes) -> Token:
-    return _TOKEN.validate_json(text)
+    token: Token = _TOKEN.validator.validate_json(text)
+    return token
 
 
 def _changes(text: str) -> dict[Field, Value]:

@@ -18,7 +18,7 @@ from batch.models import Token
 
 T = TypeVar("T")
 
-READS_AT_ONCE = 8
+READS_AT_ONCE = 16
 
 
 class Wanted(Protocol):

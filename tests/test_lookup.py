@@ -387,7 +387,8 @@ def test_one_read_that_fails_for_good_ends_the_others() -> None:
 
         with pytest.raises(KeyRefused):
             looking(wires(), api.url, work)
-        assert len(api.reads) <= READS_AT_ONCE
+        # Each reader may have begun its second when the third of all comes back refused.
+        assert len(api.reads) <= 2 * READS_AT_ONCE
 
 
 # An account that changes in ways the simulated one cannot

@@ -464,7 +464,7 @@ def test_a_report_appears_when_it_is_whole_and_leaves_nothing_else(tmp_path: Pat
     path.write_text("the former", encoding="utf-8")
 
     with path.open(encoding="utf-8") as opened_before:
-        with replacing(path, encoding="utf-8") as file:
+        with replacing(path) as file:
             file.write("half")
             file.flush()
             during = path.read_text(encoding="utf-8")

@@ -11,11 +11,11 @@ from batch.errors import JournalError
 
 
 @contextmanager
-def replacing(path: Path, encoding: str = "utf-8-sig") -> Iterator[TextIO]:
-    """A text file that appears under its name when it is whole. JournalError if it cannot."""
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 file that appears under its name when it is whole. JournalError if it cannot."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with temporary.open("w", encoding=encoding, newline="") as file:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
             yield file
         temporary.replace(path)
     except OSError as error:

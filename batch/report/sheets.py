@@ -15,6 +15,7 @@ from batch.models import Field, Line, Status, Token, Value, iso
 from batch.report.files import replacing
 from batch.report.record import Record
 
+_MARK = "\ufeff"
 FIX_COLUMNS = ("batch_status", "batch_message")
 TO_MEND = tuple(status for status in Status if status not in {Status.UPDATED, Status.UNCHANGED})
 
@@ -79,6 +80,7 @@ def _sheet_value(value: Value, marker: str) -> str:
 
 def _write(path: Path, header: Iterable[str], lines: Iterable[tuple[object, ...]]) -> None:
     with replacing(path) as file:
+        file.write(_MARK)
         writer = csv.writer(file)
         writer.writerow([harmless(name) for name in header])
         for line in lines:

@@ -75,6 +75,6 @@ def summarize(record: Record) -> Summary:
 def write_summary(record: Record) -> Summary:
     """`summary.json` beside the record."""
     summary = summarize(record)
-    with replacing(record.folder / "summary.json", encoding="utf-8") as file:
+    with replacing(record.folder / "summary.json") as file:
         file.write(summary.model_dump_json(indent=2) + "\n")
     return summary

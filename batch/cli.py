@@ -312,6 +312,7 @@ def main() -> NoReturn:
     # for garbage as often as Python does by default takes a tenth of a run.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
     try:
         app()
     except Interrupted as error:

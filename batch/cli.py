@@ -67,6 +67,9 @@ Map = Annotated[
 ]
 Delimiter = Annotated[str | None, _panel("--delimiter", "Between cells of a CSV file.")]
 Encoding = Annotated[str | None, _panel("--encoding", "Of a CSV file, such as windows-1252.")]
+MaxUnpacked = Annotated[
+    str | None, _panel("--max-unpacked", "What a .gz or .zip may grow to [1GiB].")
+]
 Timezone = Annotated[
     str | None, _panel("--timezone", "Of times without one, such as Europe/Copenhagen [UTC].")
 ]
@@ -124,6 +127,7 @@ def check(
     map_: Map = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
+    max_unpacked: MaxUnpacked = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,
@@ -149,6 +153,7 @@ def plan(
     map_: Map = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
+    max_unpacked: MaxUnpacked = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,
@@ -189,6 +194,7 @@ def apply(
     map_: Map = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
+    max_unpacked: MaxUnpacked = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,

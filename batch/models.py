@@ -23,6 +23,8 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 TEXT_LIMIT = 100  # characters in billingReference and comment (API reference, "Update a token")
 
+MAX_UNPACKED = 1 << 30  # bytes that a packed sheet may grow to, unless more are allowed
+
 EXACT_LIMIT = 1e15  # Excel keeps 15 digits of a number
 
 Cell = str | int | float | bool | datetime | date | time | timedelta

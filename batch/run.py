@@ -195,6 +195,7 @@ def _open(source: Source, settings: Settings) -> Sheet:
         mapping=source.mapping,
         encoding=settings.encoding,
         delimiter=settings.delimiter,
+        max_unpacked=settings.max_unpacked,
     )
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import httpx
 from pydantic import (
     BeforeValidator,
+    ByteSize,
     Field,
     PositiveFloat,
     PositiveInt,
@@ -23,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from batch.errors import SettingsError
-from batch.models import DateOrder, Rate
+from batch.models import MAX_UNPACKED, DateOrder, Rate
 
 PRODUCTION = "https://api.spirii.com"
 
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     date_order: DateOrder | None = None
     clear_marker: str = "NULL"
     delimiter: str | None = None
+    max_unpacked: ByteSize = ByteSize(MAX_UNPACKED)  # of a .gz or .zip
     encoding: str | None = None
 
     simulated: bool = False  # only ever set by --simulate, which brings the API to go with it

@@ -13,11 +13,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
+from zipfile import BadZipFile, ZipFile
 
 from batch.errors import SheetError
-from batch.models import Column, Row
+from batch.models import MAX_UNPACKED, Column, Row
 from batch.read.delimited import read_delimited
+from batch.read.packed import Packing, unpack
 from batch.read.table import Table
 from batch.read.workbook import read_workbook
 
@@ -26,9 +28,24 @@ __all__ = ["STANDARD_INPUT", "Sheet", "open_sheet"]
 STANDARD_INPUT = "-"
 
 Kind = Literal["csv", "xlsx"]
+Form = Kind | Packing
 
-_KINDS: dict[str, Kind] = {".csv": "csv", ".tsv": "csv", ".xlsx": "xlsx", ".xlsm": "xlsx"}
-_ZIP_START = b"PK\x03\x04"  # every XLSX is a zip archive
+_FORMS: dict[str, Form] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".gz": "gz",
+    ".zip": "zip",
+}
+_GZIP_START = b"\x1f\x8b"
+_ZIP_START = b"PK\x03\x04"  # of every XLSX, too
+_WHAT_IT_IS = {
+    "xlsx": "it is an Excel workbook",
+    "gz": "it is packed by gzip",
+    "zip": "it is a zip archive",
+}
+_OF_A_WORKBOOK = "[Content_Types].xml"
 
 
 @dataclass(frozen=True)
@@ -65,19 +82,27 @@ def open_sheet(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
+    max_unpacked: int = MAX_UNPACKED,
 ) -> Sheet:
-    """Open a CSV, TSV, XLSX or XLSM file, or standard input for "-".
+    """Open a CSV, TSV, XLSX or XLSM file, a packed text file, or standard input for "-".
 
     `mapping`: heading to field, beyond the headings that are known. `worksheet`: by name, of
     a workbook. `encoding`, `delimiter`: of a text file; a workbook needs neither. What is not
-    given is detected. SheetError if the file is no table of tokens, and why.
+    given is detected. `max_unpacked`: bytes that a packed file may grow to. SheetError if the
+    file is no table of tokens, and why.
     """
     from_standard_input = str(source) == STANDARD_INPUT
     path = _copy_of_standard_input() if from_standard_input else Path(source)
     name = "standard input" if from_standard_input else path.name
     with _named(name):
-        kind = _kind_by_content(path) if from_standard_input else _kind_by_name(path)
+        form = _form_by_content(path) if from_standard_input else _form_by_name(path)
         sha256 = _sha256(path)
+        kind: Kind
+        match form:
+            case "gz" | "zip":
+                path, kind = _unpacked(path, form, max_unpacked), "csv"
+            case _:
+                kind = form
         if kind == "csv":
             _refuse_worksheet(worksheet)
             table = read_delimited(path, mapping=mapping, encoding=encoding, delimiter=delimiter)
@@ -87,30 +112,59 @@ def open_sheet(
 
 
 def _copy_of_standard_input() -> Path:
-    with tempfile.NamedTemporaryFile(prefix="token-batch-", delete=False) as copy:
-        atexit.register(Path(copy.name).unlink, missing_ok=True)
+    with _temporary() as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
     return Path(copy.name)
 
 
-def _kind_by_name(path: Path) -> Kind:
+def _unpacked(path: Path, packing: Packing, most: int) -> Path:
+    with _temporary() as copy:
+        unpack(path, packing, copy, most=most)
+    unpacked = Path(copy.name)
+    if _form_by_content(unpacked) != "csv":
+        raise SheetError("it does not hold a text file: unpack it and hand in what it holds")
+    return unpacked
+
+
+@contextmanager
+def _temporary() -> Iterator[IO[bytes]]:
+    """A file that is there until the program ends: rows are read from it again and again."""
+    with tempfile.NamedTemporaryFile(prefix="token-batch-", delete=False) as file:
+        atexit.register(Path(file.name).unlink, missing_ok=True)
+        yield file
+
+
+def _form_by_name(path: Path) -> Form:
     if path.is_dir():
         raise SheetError("it is a folder: name a file in it")
-    kind = _KINDS.get(path.suffix.lower())
-    if kind is None:
-        *others, last = _KINDS
+    form = _FORMS.get(path.suffix.lower())
+    if form is None:
+        *others, last = _FORMS
         raise SheetError(f"the name of a sheet ends with {', '.join(others)} or {last}")
-    if kind == "csv" and _kind_by_content(path) == "xlsx":
-        raise SheetError("it is an Excel workbook by its content: let its name end with .xlsx")
-    return kind
+    content = _form_by_content(path)
+    if form == "csv" != content:
+        raise SheetError(f"{_WHAT_IT_IS[content]} by its content: let its name end with .{content}")
+    return form
 
 
-def _kind_by_content(path: Path) -> Kind:
+def _form_by_content(path: Path) -> Form:
     with path.open("rb") as file:
         start = file.read(len(_ZIP_START))
     if not start:
         raise SheetError("it is empty")
-    return "xlsx" if start == _ZIP_START else "csv"
+    if start.startswith(_GZIP_START):
+        return "gz"
+    if start == _ZIP_START:
+        return "xlsx" if _is_workbook(path) else "zip"
+    return "csv"
+
+
+def _is_workbook(path: Path) -> bool:
+    try:
+        with ZipFile(path) as archive:
+            return _OF_A_WORKBOOK in archive.namelist()
+    except BadZipFile:
+        return True  # most are; reading it will say what is wrong with it
 
 
 def _refuse_worksheet(worksheet: str | None) -> None:

@@ -1,0 +1,69 @@
+"""Sheets that come packed: `.gz`, or `.zip` with one text file in it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from batch.errors import SheetError
+
+Packing = Literal["gz", "zip"]
+
+_BLOCK = 1 << 20  # bytes in memory at a time
+_ENCRYPTED = 0x1  # of a zip member's flags
+_NAMED = 3  # members that a message lists
+_NOT_SHEETS = ("__MACOSX/", ".")  # what macOS adds to its archives, and hidden files
+
+
+def unpack(path: Path, packing: Packing, into: IO[bytes], *, most: int) -> None:
+    """Write the packed file's content. SheetError if it is damaged, locked, more than one file
+    or longer than `most` bytes: no more than those are written.
+    """
+    with _unpacking(path, packing) as content:
+        left = most
+        while block := content.read(_BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise SheetError(
+                    f"unpacked it is longer than {most:,} bytes: unpack it and hand in a part,"
+                    " or allow more (--max-unpacked)"
+                )
+            into.write(block)
+
+
+@contextmanager
+def _unpacking(path: Path, packing: Packing) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    try:
+        if packing == "gz":
+            with gzip.open(path) as content:
+                yield content
+        else:
+            with ZipFile(path) as archive, archive.open(_only_member(archive)) as content:
+                yield content
+    except gzip.BadGzipFile as error:
+        raise SheetError("it is not packed by gzip, or damaged: pack it again") from error
+    except (BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise SheetError("it is damaged, or packed in an unusual way: pack it again") from error
+
+
+def _only_member(archive: ZipFile) -> ZipInfo:
+    members = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir()
+        and not member.filename.startswith(_NOT_SHEETS)
+        and not Path(member.filename).name.startswith(_NOT_SHEETS)
+    ]
+    if len(members) != 1:
+        names = ", ".join(f'"{member.filename}"' for member in members[:_NAMED])
+        more = " …" if len(members) > _NAMED else ""
+        found = f"{len(members)} files ({names}{more})" if members else "no file"
+        raise SheetError(f"it holds {found}: pack one sheet alone")
+    if members[0].flag_bits & _ENCRYPTED:
+        raise SheetError("it is protected with a password: pack the sheet without one")
+    return members[0]

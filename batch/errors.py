@@ -21,6 +21,8 @@ TokenBatchError
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class TokenBatchError(Exception):
     """The root. Its text is a sentence for the person at the keyboard."""
@@ -63,7 +65,14 @@ class KeyRefused(StopRun):
 
 
 class NotAsAsked(StopRun):
-    """The API answered 200 and did something else than it was asked."""
+    """The API did something else to a token than it was asked."""
+
+    @classmethod
+    def to_token(cls, token_id: int, message: str) -> Self:
+        """What happened to which token, and what helps."""
+        moved = "also changed" in message
+        advice = "; --pin-defaults sends these fields along" if moved else ""
+        return cls(f"token {token_id}: {message}{advice}")
 
 
 class NotTheApi(StopRun):

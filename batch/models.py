@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, Self
@@ -282,6 +282,22 @@ class Operation:
             if name in self.changes
         )
 
+    def side_effects(self, now: Token) -> str:
+        """Which fields moved that were not asked to, old → new; empty when none did."""
+        before = self.token
+        moved = [
+            f"{name} {shown(before.value(name))} → {shown(now.value(name))}"
+            for name in _FIELDS
+            if name not in self.changes and before.value(name) != now.value(name)
+        ]
+        was, is_now = before.identifier, now.identifier
+        if (was.type, was.uid, was.label) != (is_now.type, is_now.uid, is_now.label):
+            moved.append(f"identifier {was.label} → {is_now.label}")
+        return ", ".join(moved)
+
+
+SIDE_EFFECT = "side_effect"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -300,6 +316,14 @@ class Outcome:
     request_id: str = ""
     after: Token | None = None
     finished_at: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+
+    def with_side_effects(self, moved: str) -> Outcome:
+        """The outcome that also tells what moved unasked; itself when nothing did."""
+        if not moved:
+            return self
+        told = f"also changed, though it was not asked: {moved}"
+        message = f"{self.message}; {told}" if self.message else told
+        return replace(self, message=message, code=SIDE_EFFECT)
 
 
 class State(StrEnum):

@@ -170,15 +170,17 @@ def handed_over(items: list[T]) -> Iterator[T]:
 def again(operation: Operation, token: Token | None, *, was_sent: bool) -> Operation | Outcome:
     """An operation whose end is not known, against its token as it is now.
 
-    What stands as asked is settled. A field that is neither as it was nor as asked was changed
-    by someone else, and the token is left alone. `was_sent`: a request may have left.
+    What stands as asked is settled, and told with whatever else moved. A field that is neither as
+    it was nor as asked was changed by someone else, and the token is left alone. `was_sent`: a
+    request may have left.
     """
     if token is None:
         return Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
     left = _differing(token, operation.changes)
     if not left and was_sent:
         message = "settled by reading the token: the answer to the request was lost"
-        return Outcome(Status.UPDATED, message, after=token)
+        updated = Outcome(Status.UPDATED, message, after=token)
+        return updated.with_side_effects(operation.side_effects(token))
     if not left:
         return Outcome(Status.UNCHANGED, "already so when the run went on", after=token)
     moved = [name for name in left if token.value(name) != operation.token.value(name)]

@@ -21,11 +21,29 @@ from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import transport_to
-from batch.errors import Abandoned, Interrupted, NothingSent, RunError, SheetError, StopRun
+from batch.errors import (
+    Abandoned,
+    Interrupted,
+    NotAsAsked,
+    NothingSent,
+    RunError,
+    SheetError,
+    StopRun,
+)
 from batch.folders import all_runs, existing_run, new_run, read_run
 from batch.journal import Journal
 from batch.lookup import Lookup
-from batch.models import Entry, Operation, Outcome, Patch, Problem, Requests, Status, Token
+from batch.models import (
+    SIDE_EFFECT,
+    Entry,
+    Operation,
+    Outcome,
+    Patch,
+    Problem,
+    Requests,
+    Status,
+    Token,
+)
 from batch.read import Sheet, open_sheet
 from batch.send import Sender
 from batch.settings import Settings
@@ -274,21 +292,34 @@ def _record_plan(journal: Journal, made: plan.Plan) -> None:
 
 
 async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
-    """Decide, against the tokens as they are now, every operation whose end is not known."""
+    """Decide, against the tokens as they are now, every operation whose end is not known.
+
+    NotAsAsked, once all are decided, if a token whose answer was lost moved in other fields too:
+    that may be what the first operation goes alone for.
+    """
     tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
     if tokens.missing:
         await lookup.collect(tokens)
+    strange: NotAsAsked | None = None
     for entries in _chunks(journal.unsettled(), ROWS_AT_ONCE):
-        await asyncio.gather(*(_settle_or_replan(journal, entry, tokens) for entry in entries))
+        decided = await asyncio.gather(
+            *(_settle_or_replan(journal, entry, tokens) for entry in entries)
+        )
+        for entry, outcome in zip(entries, decided, strict=True):
+            if isinstance(outcome, Outcome) and outcome.code == SIDE_EFFECT and not strange:
+                strange = NotAsAsked.to_token(entry.operation.token.id, outcome.message)
+    if strange:
+        raise strange
 
 
-async def _settle_or_replan(journal: Journal, entry: Entry, tokens: _ById) -> None:
+async def _settle_or_replan(journal: Journal, entry: Entry, tokens: _ById) -> Operation | Outcome:
     now = tokens.found.get(entry.operation.token.id)
     decided = plan.again(entry.operation, now, was_sent=entry.may_have_been_sent)
     if isinstance(decided, Outcome):
         await journal.settle(entry.number, decided)
     else:
         await journal.replan(entry.number, decided)
+    return decided
 
 
 async def _send(

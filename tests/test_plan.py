@@ -486,6 +486,16 @@ def test_what_is_not_yet_as_asked_is_sent_against_the_token_as_it_is_now(
     assert again(OPERATION, now, was_sent=was_sent) == Operation(now, left, (2, 3))
 
 
+def test_what_stands_as_asked_tells_what_else_moved_meanwhile() -> None:
+    now = token(comment="new", is_active=False, roaming_enabled=not token().roaming_enabled)
+
+    decided = again(OPERATION, now, was_sent=True)
+
+    assert isinstance(decided, Outcome)
+    assert (decided.status, decided.code) == (Status.UPDATED, "side_effect")
+    assert "also changed, though it was not asked: roamingEnabled" in decided.message
+
+
 def test_a_conflict_names_the_field_and_what_it_is_now() -> None:
     decided = again(OPERATION, token(comment="other"), was_sent=True)
 

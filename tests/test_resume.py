@@ -34,6 +34,7 @@ from batch.errors import (
     Interrupted,
     JournalError,
     KeyRefused,
+    NotAsAsked,
     NothingSent,
     RunError,
     Unavailable,
@@ -164,6 +165,30 @@ class TestEachState:
         assert statuses(ended) == ["updated"]
         assert not api.writes
         assert "settled by reading the token" in lines(ended)[0]["message"]
+
+    @pytest.mark.parametrize("then", [sending, settled(Status.UNKNOWN)])
+    def test_what_else_the_lost_answer_would_have_shown_stops_the_run_once(
+        self,
+        api: SimulatedApi,
+        tmp_path: Path,
+        then: Callable[[Journal, int], asyncio.Future[None]],
+    ) -> None:
+        crashed = Crashed(api, tmp_path)
+        api.change(FIRST, isActive=False)
+        token = crashed.operation(then, applied=True)
+        other = crashed.operation()
+        api.change(token, isActive=True)  # as a server does that gives defaults
+        crashed.write()
+
+        ended = resume(api, tmp_path, NAME)
+
+        assert isinstance(ended.stop, NotAsAsked)
+        assert "isActive false → true; --pin-defaults" in str(ended.stop)
+        assert statuses(ended) == ["updated", "not_sent"]
+        assert lines(ended)[0]["code"] == "side_effect"
+        assert not api.writes
+        assert statuses(resume(api, tmp_path, NAME)) == ["updated", "updated"]
+        assert [request.token_id for request in api.writes] == [other]
 
     def test_sending_and_not_applied_is_sent(self, api: SimulatedApi, tmp_path: Path) -> None:
         crashed = Crashed(api, tmp_path)

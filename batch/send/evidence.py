@@ -52,17 +52,3 @@ def not_as_asked(operation: Operation, now: Token) -> str:
         for name, value in operation.changes.items()
         if now.value(name) != value
     )
-
-
-def side_effects(operation: Operation, now: Token) -> str:
-    """Which fields moved that were not asked to, old → new; empty when none did."""
-    before = operation.token
-    moved = [
-        f"{name} {shown(before.value(name))} → {shown(now.value(name))}"
-        for name in Field
-        if name not in operation.changes and before.value(name) != now.value(name)
-    ]
-    was, is_now = before.identifier, now.identifier
-    if (was.type, was.uid, was.label) != (is_now.type, is_now.uid, is_now.label):
-        moved.append(f"identifier {was.label} → {is_now.label}")
-    return ", ".join(moved)

@@ -32,7 +32,6 @@ from batch.send.evidence import (
     not_as_asked,
     of_failure,
     of_refusal,
-    side_effects,
     would_reveal,
 )
 
@@ -350,20 +349,14 @@ class Sender:
         return self._with_side_effects(operation, outcome, answer.token)
 
     def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:
-        moved = side_effects(operation, now)
-        if not moved:
-            return outcome
-        message = f"also changed, though it was not asked: {moved}"
-        self._note_surprise(operation, message)
-        both = f"{outcome.message}; {message}" if outcome.message else message
-        return replace(outcome, message=both, code="side_effect")
+        told = outcome.with_side_effects(operation.side_effects(now))
+        if told is not outcome:
+            self._note_surprise(operation, told.message)
+        return told
 
     def _note_surprise(self, operation: Operation, message: str) -> None:
         """Stop at the first while probing, else when there are more than a few."""
         self._surprises += 1
         bearable = max(SURPRISES, SURPRISING_SHARE * self._answers)
         if self._probing or self._surprises > bearable:
-            advice = (
-                "; --pin-defaults sends these fields along" if "also changed" in message else ""
-            )
-            self.stop(NotAsAsked(f"token {operation.token.id}: {message}{advice}"))
+            self.stop(NotAsAsked.to_token(operation.token.id, message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shlex
 import signal
 import sys
@@ -314,6 +315,7 @@ def simulate(
 def main() -> NoReturn:
     """The command line: every error one sentence on stderr, every end an exit code."""
     signal.signal(signal.SIGTERM, _as_ctrl_c)
+    _open_streams()
     # Rows, tokens and operations are many small objects without cycles: looking through them
     # for garbage as often as Python does by default takes a tenth of a run.
     gc.freeze()
@@ -335,6 +337,17 @@ def main() -> NoReturn:
             FAULT,
         )
     sys.exit(ALL_WELL)
+
+
+def _open_streams() -> None:
+    """A job may start the program with its streams closed. The numbers that they leave free
+    would be given to files and sockets, and what is printed would go there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
 def _as_ctrl_c(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_cli import KEY, QUICK, Said, process, runs_in, said_by, settings_for, write_sheet
+from test_cli import (
+    KEY,
+    PROGRAM,
+    QUICK,
+    Said,
+    environment,
+    process,
+    runs_in,
+    said_by,
+    settings_for,
+    statuses_in,
+    write_sheet,
+)
 
 from batch.simulator import Behaviour, Outage, SimulatedApi
 
@@ -282,3 +296,20 @@ def test_simulate_at_a_port_that_cannot_be_exits_2(port: str, tmp_path: Path) ->
     said = said_by("simulate", "--port", port, folder=tmp_path)
     assert (said.code, said.out) == (2, "")
     assert "--port" in said.err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_started_without_its_streams_is_sent_and_exits_0(
+    closed: str, api: SimulatedApi, tmp_path: Path
+) -> None:
+    sheet = write_sheet(tmp_path)
+    done = subprocess.run(  # noqa: S602 - only a shell closes streams so
+        f"exec {shlex.join([*PROGRAM, 'apply', str(sheet), '--yes', *QUICK])} {closed}",
+        shell=True,
+        cwd=tmp_path,
+        env=environment(**settings_for(api)),
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert statuses_in(*runs_in(tmp_path)) == ["updated"] * 8

@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if "@" in value:  # before anything that would repeat it
             raise ValueError("a URL with a user name or password in it is not accepted")
+        if "?" in value or "#" in value:
+            raise ValueError("the URL of an API has no ? or # in it: leave out what follows")
         try:
             url = httpx.URL(value)
         except httpx.InvalidURL as error:

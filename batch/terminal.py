@@ -188,8 +188,7 @@ class Terminal:
             f"{summary.requests.retries:,} retries, {summary.seconds:.1f} s"
         )
         if summary.state is not RunState.FINISHED:
-            stopped = summary.stopped or "killed, or still under way"
-            self._say(f"[bold]Stopped early:[/bold] {_plain(stopped)}")
+            self._say(_why_unfinished(summary))
             # Never wrapped: it is there to be copied.
             self._results.print(f"Go on with: {_plain(again)}", soft_wrap=True)
         elif not summary.all_well:
@@ -340,6 +339,14 @@ def _ctrl_c_interrupts() -> Iterator[None]:
 
 def _counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _why_unfinished(summary: Summary) -> str:
+    unknown = summary.counts[Status.UNKNOWN]
+    if summary.state is RunState.STOPPED and not summary.stopped and unknown:
+        return f"[bold]Not known yet:[/bold] {_counted(unknown, 'row')}; resuming reads the tokens"
+    stopped = summary.stopped or "killed, or still under way"
+    return f"[bold]Stopped early:[/bold] {_plain(stopped)}"
 
 
 def _plain(text: str) -> str:

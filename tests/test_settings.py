@@ -254,6 +254,12 @@ def test_a_password_in_a_url_is_not_repeated(base_url: str) -> None:
 # The URL
 
 
+@pytest.mark.parametrize("base_url", ["https://h.example/?a=secret", "https://h.example/#v2"])
+def test_a_url_with_more_than_a_path_is_refused(base_url: str) -> None:
+    with pytest.raises(SettingsError, match=r"has no \? or # in it"):
+        load(base_url=base_url)
+
+
 @pytest.mark.parametrize(
     ("given", "used"),
     [

@@ -144,6 +144,11 @@ def _widest(file: TextIO, delimiter: str) -> int:
 def _malformed(error: csv.Error) -> str:
     if "expected after" in str(error):
         return 'text goes on after a closing quote; write a quote within a text twice ("")'
+    if "field limit" in str(error):
+        return (
+            f"a cell is longer than {csv.field_size_limit():,} characters: shorten it, or look"
+            " for a quote that is opened and never closed"
+        )
     return "a quote is opened and never closed; close it or take it out"
 
 

@@ -285,3 +285,45 @@ def test_a_workbook_may_be_changed_while_its_rows_are_used(tmp_path: Path) -> No
     sheet = open_sheet(path)
     shutil.copy(saved(tmp_path, ["id"], [100002], name="other.xlsx"), path)
     assert rows_of(sheet) == rows_of(sheet) == [(2, (100001,))]
+
+
+@pytest.mark.parametrize(("row", "column"), [(200_000, 16_384), (1_048_576, 16_384), (50_000, 600)])
+def test_a_stray_cell_far_from_the_table_is_refused_before_it_takes_the_memory(
+    row: int, column: int, tmp_path: Path
+) -> None:
+    book = Workbook()
+    sheet = first_sheet(book)
+    sheet.append(["id", "comment"])
+    sheet.append([100001, "x"])
+    sheet.cell(row, column, "stray")
+    book.save(tmp_path / "far.xlsx")
+
+    told = refusal(tmp_path / "far.xlsx")
+
+    assert f"reaches to row {row:,} and over {column:,} columns" in told
+    assert "delete the columns and rows beyond the table" in told
+
+
+def test_a_wide_table_with_a_stray_cell_far_below_is_refused_as_well(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = first_sheet(book)
+    sheet.append(["id", *(f"note {place}" for place in range(100))])
+    sheet.cell(1_000_000, 1, "stray")
+    sheet.merge_cells("A2:B2")
+    book.save(tmp_path / "far.xlsx")
+
+    assert "reaches to row 1,000,000 and over 101 columns" in refusal(tmp_path / "far.xlsx")
+
+
+@pytest.mark.parametrize(("row", "column"), [(2, 700), (1_000_000, 3)])
+def test_a_stray_cell_that_takes_no_memory_costs_no_row(
+    row: int, column: int, tmp_path: Path
+) -> None:
+    book = Workbook()
+    sheet = first_sheet(book)
+    sheet.append(["id", "comment"])
+    sheet.append([100001, "x"])
+    sheet.cell(row, column, "stray")
+    book.save(tmp_path / "near.xlsx")
+
+    assert [found.number for found in open_sheet(tmp_path / "near.xlsx").rows()] == sorted({2, row})

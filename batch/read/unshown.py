@@ -1,8 +1,9 @@
-"""The cells of an XLSX file that calamine shows as empty although something stands in them.
+"""What calamine does not tell of an XLSX file, looked up in its XML.
 
-That is a cell with a formula's error, and a formula saved by a program that calculates
-nothing. To take either for an empty cell would silently change nothing where a change was
-meant, so they are looked up in the workbook's XML.
+It shows some cells as empty although something stands in them: a formula's error, and a formula
+saved by a program that calculates nothing. To take either for an empty cell would silently change
+nothing where a change was meant. And it takes memory for every cell up to the furthest one,
+however few there are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 from xml.parsers.expat import ExpatError, ParserCreate
@@ -21,6 +23,10 @@ from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
 
 _BLOCK = 1 << 20  # bytes of XML in memory at a time
+_MOST_CELLS = 25_000_000  # some 800 MB; a sheet of up to 26 columns never has much more
+_BEYOND_Z = re.compile(rb"""r=["']([A-Z]{2,3})\d+["']""")
+_ROW_OF_CELL = re.compile(rb"""r=["'][A-Z]{1,3}(\d+)["']""")
+_LONGEST_START = 256  # bytes of a cell's tag, as far as its reference
 _SIGNS = (b'"e"', b"'e'", b"<f", b":f")  # in any namespace: an error's type, a formula's tag
 _LONGEST_SIGN = 3
 _REFERENCE = re.compile(r"([A-Z]+)\d+")
@@ -28,17 +34,35 @@ _REFERENCE = re.compile(r"([A-Z]+)\d+")
 Attributes = dict[str, str]
 
 
+def refuse_too_wide(path: Path, worksheet: str) -> None:
+    """SheetError if the cells up to the furthest one need more memory than there may be: calamine
+    keeps them all, and one stray cell at the end of a sheet makes billions.
+    """
+    with _worksheet_xml(path, worksheet) as (package, part), package.open(part) as xml:
+        rows, columns = _extent(xml)
+    if rows * columns > _MOST_CELLS:
+        raise SheetError(
+            f'the worksheet "{worksheet}" reaches to row {rows:,} and over {columns:,} columns:'
+            " delete the columns and rows beyond the table, or save it as CSV"
+        )
+
+
 def unshown_cells(path: Path, worksheet: str) -> Mapping[int, Mapping[int, str]]:
     """What stands in those cells, by row number (from 1) and place in the row (from 0)."""
+    with _worksheet_xml(path, worksheet) as (package, part):
+        with package.open(part) as xml:
+            if not _has_signs(xml):  # in most sheets; saves two thirds of reading them
+                return {}
+        with package.open(part) as xml:
+            return _Cells().found_in(xml)
+
+
+@contextmanager
+def _worksheet_xml(path: Path, worksheet: str) -> Iterator[tuple[_Package, str]]:
     try:
         with ZipFile(path) as archive:
             package = _Package(archive)
-            part = package.worksheet(worksheet)
-            with package.open(part) as xml:
-                if not _has_signs(xml):  # in most sheets; saves two thirds of reading them
-                    return {}
-            with package.open(part) as xml:
-                return _Cells().found_in(xml)
+            yield package, package.worksheet(worksheet)
     except (BadZipFile, ExpatError, KeyError, StopIteration, ValueError, zlib.error) as error:
         raise SheetError("it is a damaged workbook: open it in Excel and save it again") from error
 
@@ -148,6 +172,21 @@ def _place_of(reference: str, following: int) -> int:
     for letter in found[1]:
         place = place * 26 + ord(letter) - ord("A") + 1
     return place - 1
+
+
+def _extent(xml: IO[bytes]) -> tuple[int, int]:
+    """The last row, and the number of columns as far as they are more than 26; else 0."""
+    rows = columns = 0
+    end = b""
+    while block := xml.read(_BLOCK):
+        text = end + block
+        for letters in set(_BEYOND_Z.findall(text)):
+            columns = max(columns, _place_of(f"{letters.decode()}1", 0) + 1)
+        last_cell = max(text.rfind(b"<c "), text.rfind(b":c "), 0)
+        if found := _ROW_OF_CELL.search(text, last_cell):
+            rows = max(rows, int(found[1]))
+        end = text[-_LONGEST_START:]
+    return rows, columns
 
 
 def _has_signs(xml: IO[bytes]) -> bool:

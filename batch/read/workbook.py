@@ -15,14 +15,13 @@ from python_calamine import (
     CalamineWorkbook,
     SheetTypeEnum,
     SheetVisibleEnum,
-    WorksheetNotFound,
 )
 
 from batch.errors import SheetError
 from batch.models import Cell, Row
 from batch.read.columns import data_rows, find_header, head_of, heading, no_header, recognise
 from batch.read.table import Table
-from batch.read.unshown import unshown_cells
+from batch.read.unshown import refuse_too_wide, unshown_cells
 
 _COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # XLS, and any workbook with a password
 
@@ -82,11 +81,11 @@ def _visible(book: CalamineWorkbook) -> list[str]:
 
 
 def _worksheet(path: Path, book: CalamineWorkbook, name: str) -> _Worksheet:
-    try:
-        content = book.get_sheet_by_name(name)
-    except WorksheetNotFound as error:
+    if name not in book.sheet_names:
         names = ", ".join(f'"{known}"' for known in book.sheet_names)
-        raise SheetError(f'it has no worksheet "{name}", but {names}') from error
+        raise SheetError(f'it has no worksheet "{name}", but {names}')
+    refuse_too_wide(path, name)
+    content = book.get_sheet_by_name(name)
     return _Worksheet(name, content, unshown_cells(path, name))
 
 

@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from batch import run
 from batch.cli import main
-from batch.simulator import Behaviour, Faults, SimulatedApi
+from batch.simulator import Behaviour, Fault, Faults, Planned, SimulatedApi
 
 KEY = "key"
 FIRST = 100_001  # the id of the account's first token
@@ -786,3 +786,18 @@ def test_a_command_that_makes_no_sense_exits_2(arguments: Sequence[str], tmp_pat
     said = said_by(*arguments, folder=tmp_path)
     assert (said.code, said.out) == (2, "")
     assert "Usage" in said.err
+
+
+def test_a_run_with_a_row_not_known_yet_is_not_said_to_have_been_killed(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    drops = [Planned(Fault.DROP, method, token=FIRST + 1, times=99) for method in ("PATCH", "GET")]
+    api.faults = Faults(script=drops)
+    sheet = write_sheet(tmp_path, rows=3)
+
+    said = said_by("apply", sheet, "--yes", *QUICK, folder=tmp_path, **settings_for(api))
+
+    assert said.code == 1
+    assert "Not known yet: 1 row; resuming reads the tokens" in said.out
+    assert "Stopped early" not in said.out
+    assert "Go on with: token-batch resume" in said.out

@@ -68,10 +68,9 @@ class NotAsAsked(StopRun):
     """The API did something else to a token than it was asked."""
 
     @classmethod
-    def to_token(cls, token_id: int, message: str) -> Self:
+    def to_token(cls, token_id: int, message: str, *, moved_unasked: bool) -> Self:
         """What happened to which token, and what helps."""
-        moved = "also changed" in message
-        advice = "; --pin-defaults sends these fields along" if moved else ""
+        advice = "; --pin-defaults sends these fields along" if moved_unasked else ""
         return cls(f"token {token_id}: {message}{advice}")
 
 

@@ -307,7 +307,9 @@ async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
         )
         for entry, outcome in zip(entries, decided, strict=True):
             if isinstance(outcome, Outcome) and outcome.code == SIDE_EFFECT and not strange:
-                strange = NotAsAsked.to_token(entry.operation.token.id, outcome.message)
+                strange = NotAsAsked.to_token(
+                    entry.operation.token.id, outcome.message, moved_unasked=True
+                )
     if strange:
         raise strange
 

@@ -287,18 +287,23 @@ def test_a_workbook_may_be_changed_while_its_rows_are_used(tmp_path: Path) -> No
     assert rows_of(sheet) == rows_of(sheet) == [(2, (100001,))]
 
 
-@pytest.mark.parametrize(("row", "column"), [(200_000, 16_384), (1_048_576, 16_384), (50_000, 600)])
-def test_a_stray_cell_far_from_the_table_is_refused_before_it_takes_the_memory(
-    row: int, column: int, tmp_path: Path
-) -> None:
+def with_stray_cell(folder: Path, row: int, column: int) -> Path:
     book = Workbook()
     sheet = first_sheet(book)
     sheet.append(["id", "comment"])
     sheet.append([100001, "x"])
     sheet.cell(row, column, "stray")
-    book.save(tmp_path / "far.xlsx")
+    book.save(folder / "stray.xlsx")
+    return folder / "stray.xlsx"
 
-    told = refusal(tmp_path / "far.xlsx")
+
+@pytest.mark.parametrize(("row", "column"), [(200_000, 16_384), (1_048_576, 16_384), (50_000, 600)])
+def test_a_stray_cell_far_from_the_table_is_refused_before_it_takes_the_memory(
+    row: int, column: int, tmp_path: Path
+) -> None:
+    path = with_stray_cell(tmp_path, row, column)
+
+    told = refusal(path)
 
     assert f"reaches to row {row:,} and over {column:,} columns" in told
     assert "delete the columns and rows beyond the table" in told
@@ -319,11 +324,6 @@ def test_a_wide_table_with_a_stray_cell_far_below_is_refused_as_well(tmp_path: P
 def test_a_stray_cell_that_takes_no_memory_costs_no_row(
     row: int, column: int, tmp_path: Path
 ) -> None:
-    book = Workbook()
-    sheet = first_sheet(book)
-    sheet.append(["id", "comment"])
-    sheet.append([100001, "x"])
-    sheet.cell(row, column, "stray")
-    book.save(tmp_path / "near.xlsx")
+    path = with_stray_cell(tmp_path, row, column)
 
-    assert [found.number for found in open_sheet(tmp_path / "near.xlsx").rows()] == sorted({2, row})
+    assert [found.number for found in open_sheet(path).rows()] == sorted({2, row})

@@ -142,7 +142,7 @@ def _form_by_name(path: Path) -> Form:
         *others, last = _FORMS
         raise SheetError(f"the name of a sheet ends with {', '.join(others)} or {last}")
     content = _form_by_content(path)
-    if form == "csv" != content:
+    if form == "csv" and content != "csv":
         raise SheetError(f"{_WHAT_IT_IS[content]} by its content: let its name end with .{content}")
     return form
 

@@ -168,8 +168,13 @@ def _place_of(reference: str, following: int) -> int:
     found = _REFERENCE.fullmatch(reference)
     if not found:
         return following
+    return _column_of(found[1])
+
+
+def _column_of(letters: str) -> int:
+    """The place of a column, from 0."""
     place = 0
-    for letter in found[1]:
+    for letter in letters:
         place = place * 26 + ord(letter) - ord("A") + 1
     return place - 1
 
@@ -181,7 +186,7 @@ def _extent(xml: IO[bytes]) -> tuple[int, int]:
     while block := xml.read(_BLOCK):
         text = end + block
         for letters in set(_BEYOND_Z.findall(text)):
-            columns = max(columns, _place_of(f"{letters.decode()}1", 0) + 1)
+            columns = max(columns, _column_of(letters.decode()) + 1)
         last_cell = max(text.rfind(b"<c "), text.rfind(b":c "), 0)
         if found := _ROW_OF_CELL.search(text, last_cell):
             rows = max(rows, int(found[1]))

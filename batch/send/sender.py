@@ -344,19 +344,19 @@ class Sender:
         wrong = not_as_asked(operation, answer.token)
         if wrong:
             message = f"the API answered {answer.http_status}, but {wrong}"
-            self._note_surprise(operation, message)
+            self._note_surprise(operation, message, moved_unasked=False)
             return replace(outcome, status=Status.FAILED, message=message, code="not_as_asked")
         return self._with_side_effects(operation, outcome, answer.token)
 
     def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:
         told = outcome.with_side_effects(operation.side_effects(now))
         if told is not outcome:
-            self._note_surprise(operation, told.message)
+            self._note_surprise(operation, told.message, moved_unasked=True)
         return told
 
-    def _note_surprise(self, operation: Operation, message: str) -> None:
+    def _note_surprise(self, operation: Operation, message: str, *, moved_unasked: bool) -> None:
         """Stop at the first while probing, else when there are more than a few."""
         self._surprises += 1
         bearable = max(SURPRISES, SURPRISING_SHARE * self._answers)
         if self._probing or self._surprises > bearable:
-            self.stop(NotAsAsked.to_token(operation.token.id, message))
+            self.stop(NotAsAsked.to_token(operation.token.id, message, moved_unasked=moved_unasked))

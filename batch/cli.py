@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from batch import __version__, documents, run, settings
 from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBatchError, UsageError
-from batch.models import DateOrder, Status
+from batch.models import DateOrder, Selection, Status
 from batch.run import INTERRUPTED, Ended, Source
 from batch.settings import Settings
 from batch.terminal import Terminal, log_error, start_logging, time_left
@@ -59,7 +59,7 @@ def _panel(name: str, help_: str, **more: Any) -> Any:
     return typer.Option(name, help=help_, show_default=False, **more)
 
 
-Sheet = Annotated[str, typer.Argument(help="A CSV or Excel file, or - for standard input.")]
+Sheet = Annotated[str, typer.Argument(help="A CSV, Excel or ODS file, or - for standard input.")]
 RunName = Annotated[str | None, typer.Argument(help="A run's name; without it, the latest.")]
 
 Worksheet = Annotated[str | None, _panel("--sheet", "The worksheet, by name.")]
@@ -69,8 +69,10 @@ Map = Annotated[
 Delimiter = Annotated[str | None, _panel("--delimiter", "Between cells of a CSV file.")]
 Encoding = Annotated[str | None, _panel("--encoding", "Of a CSV file, such as windows-1252.")]
 MaxUnpacked = Annotated[
-    str | None, _panel("--max-unpacked", "What a .gz or .zip may grow to [1GiB].")
+    str | None, _panel("--max-unpacked", "What a workbook, .gz or .zip may grow to [1GiB].")
 ]
+MaxRows = Annotated[int | None, _panel("--max-rows", "Of a sheet [2000000].", min=1)]
+MaxColumns = Annotated[int | None, _panel("--max-columns", "Of a sheet [1000].", min=1)]
 Timezone = Annotated[
     str | None, _panel("--timezone", "Of times without one, such as Europe/Copenhagen [UTC].")
 ]
@@ -129,6 +131,8 @@ def check(
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     max_unpacked: MaxUnpacked = None,
+    max_rows: MaxRows = None,
+    max_columns: MaxColumns = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,
@@ -155,6 +159,8 @@ def plan(
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     max_unpacked: MaxUnpacked = None,
+    max_rows: MaxRows = None,
+    max_columns: MaxColumns = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,
@@ -196,6 +202,8 @@ def apply(
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     max_unpacked: MaxUnpacked = None,
+    max_rows: MaxRows = None,
+    max_columns: MaxColumns = None,
     timezone: Timezone = None,
     date_order: DateOrderFlag = None,
     clear_marker: ClearMarker = None,
@@ -255,6 +263,46 @@ def resume(
         terminal = _terminal(chosen, as_json=as_json)
         ended = _asynchronously(run.resume(folder, chosen, terminal))
     _exit(ended, terminal, as_json=as_json)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="The file to write: .xlsx, or .csv.")],
+    customer: Annotated[int | None, _panel("--customer", "Only this customer's tokens.")] = None,
+    type_: Annotated[
+        str | None, _panel("--type", "Only tokens of this type: rfid, virtual or vehicleId.")
+    ] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Only those that work, or do not.")
+    ] = None,
+    timezone: Timezone = None,
+    clear_marker: ClearMarker = None,
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    *,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Take the place of a file that is there.")
+    ] = False,
+    simulate: Simulate = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Write the account's tokens as a sheet to edit and hand back."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    selection = Selection(customer, type_, active)
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, as_json=as_json)
+        exported = _asynchronously(
+            run.export_tokens(out, selection, chosen, terminal, overwrite=overwrite)
+        )
+    if as_json:
+        typer.echo(documents.as_json(documents.of_export(exported, simulated=simulate)))
+    else:
+        terminal.show_export(exported)
 
 
 @app.command()

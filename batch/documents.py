@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
+from batch.export import LeftEmpty
 from batch.models import Field, Problem, Status, Value
 from batch.report import Summary
-from batch.run import Checked, Proposal
+from batch.run import Checked, Exported, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class CheckDocument:
     rows: int
     invalid_rows: int
     ignored_columns: Sequence[str]
+    hidden_rows: int
+    total_row: int | None
     problems: Sequence[Problem]
 
 
@@ -70,6 +73,21 @@ class PlanDocument:
     seconds_needed: float
 
 
+@dataclass(frozen=True, slots=True)
+class ExportDocument:
+    """What an export wrote, and the values that it left out."""
+
+    simulated: bool
+    file: str
+    tokens: int
+    left_empty: Sequence[LeftEmpty]
+
+
+def of_export(exported: Exported, *, simulated: bool) -> ExportDocument:
+    """The document of `export`."""
+    return ExportDocument(simulated, str(exported.path), exported.tokens, exported.left_empty)
+
+
 def of_check(checked: Checked) -> CheckDocument:
     """The document of `check`."""
     sheet = checked.sheet
@@ -78,7 +96,9 @@ def of_check(checked: Checked) -> CheckDocument:
         sha256=sheet.sha256,
         rows=checked.rows,
         invalid_rows=checked.invalid_rows,
-        ignored_columns=[c.header for c in sheet.columns if c.meaning is None and c.header],
+        ignored_columns=[column.header for column in sheet.columns if column.is_ignored],
+        hidden_rows=checked.hidden_rows,
+        total_row=checked.total_row,
         problems=checked.problems,
     )
 
@@ -118,6 +138,8 @@ def of_plan(proposal: Proposal, *, simulated: bool, seconds_needed: float) -> Pl
     )
 
 
-def as_json(document: CheckDocument | PlanDocument | Summary | Sequence[Summary]) -> str:
+def as_json(
+    document: CheckDocument | PlanDocument | ExportDocument | Summary | Sequence[Summary],
+) -> str:
     """The document as text, indented."""
     return to_json(document, indent=2).decode()

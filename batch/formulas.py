@@ -27,3 +27,12 @@ def harmless(text: str) -> str:
 def as_it_was(text: str) -> str:
     """The text before `harmless`; any other text unchanged."""
     return text[1:] if _MADE_HARMLESS.match(text) else text
+
+
+def kept(text: str) -> str:
+    """The text as it can be written to a cell of a workbook that is typed as text.
+
+    No spreadsheet takes such a cell for a formula. Only a text that looks as if it had been made
+    harmless gets an apostrophe more, so that `as_it_was` gives every text back.
+    """
+    return f"'{text}" if _MADE_HARMLESS.match(text) else text

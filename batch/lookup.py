@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
+from urllib.parse import urlencode
 
 from batch.client.retrying import Retrying
 from batch.client.token_client import FORBIDDEN, OK, PAGE_LIMIT, Page, TokenClient
 from batch.errors import KeyRefused, NotTheApi, Refused, TryAgain, Unavailable
-from batch.models import Token
+from batch.models import Selection, Token
 
 T = TypeVar("T")
 
 READS_AT_ONCE = 16
+_LISTINGS = 3  # of an account that changes meanwhile, before it is given up
 
 
 class Wanted(Protocol):
@@ -51,7 +54,6 @@ class Lookup:
         self._client = client
         self._retrying = retrying
         self._seen = seen
-        self._gone_by = 0
 
     async def collect(self, wanted: Wanted) -> None:
         """Offer every token of the account that is wanted.
@@ -64,12 +66,28 @@ class Lookup:
             await self._singly(wanted)
             if wanted.missing:
                 # Any web server answers 404: only one that lists tokens knows that none is there.
-                self._offer(wanted, await self._page(0))
+                await self._pages(partial(_offer, wanted), enough=lambda _: True)
             return
         await self._list(wanted)
         if wanted.misses_others:
             await self._list(wanted)
         await self._singly(wanted)
+
+    async def account(self, selection: Selection) -> list[Token]:
+        """Every token that is selected, by ascending id.
+
+        A token deleted while pages are read moves those after it to earlier places, where one
+        may be passed by: such a listing is read again. Unavailable when no listing holds still.
+        """
+        for _ in range(_LISTINGS):
+            pages: list[Page] = []
+            await self._pages(pages.append, query=_filters(selection))
+            found = {token.id: token for page in pages for token in page.data}
+            if {page.count for page in pages} == {len(found)}:
+                return [found[id_] for id_ in sorted(found) if selection.has(found[id_])]
+        raise Unavailable(
+            "tokens were added or deleted each time that the account was read: try again later"
+        )
 
     async def tokens(self, ids: Iterable[int]) -> dict[int, Token | None]:
         """The tokens with these ids, each read by itself; None where there is none."""
@@ -90,27 +108,39 @@ class Lookup:
 
     async def _list(self, wanted: Wanted) -> None:
         """Read pages while they are the cheaper way."""
-        self._gone_by = 0
-        first = await self._page(0)
-        self._offer(wanted, first)
+        await self._pages(
+            partial(_offer, wanted),
+            enough=lambda left: wanted.only_by_id and wanted.missing <= left,
+        )
+
+    async def _pages(
+        self,
+        take: Callable[[Page], None],
+        *,
+        query: str = "",
+        enough: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        """Every page of the listing, until there is `enough`, which is told how many are left."""
+        gone_by = 0
+
+        async def read(offset: int) -> Page:
+            nonlocal gone_by
+            page = await self._read(lambda: self._client.page(offset, query=query))
+            take(page)
+            gone_by += len(page.data)
+            self._seen(min(gone_by, page.count), page.count)
+            return page
+
+        first = await read(0)
         # A server may hold back from pages as large as were asked for.
         size = len(first.data) or PAGE_LIMIT
         left = deque(range(size, first.count, size))
 
         async def read_on() -> None:
-            while left and not (wanted.only_by_id and wanted.missing <= len(left)):
-                self._offer(wanted, await self._page(left.popleft()))
+            while left and not enough(len(left)):
+                await read(left.popleft())
 
         await _several(read_on)
-
-    def _offer(self, wanted: Wanted, page: Page) -> None:
-        for token in page.data:
-            wanted.offer(token)
-        self._gone_by += len(page.data)
-        self._seen(min(self._gone_by, page.count), page.count)
-
-    async def _page(self, offset: int) -> Page:
-        return await self._read(lambda: self._client.page(offset))
 
     async def _token(self, token_id: int) -> Token | None:
         return await self._read(lambda: self._client.token(token_id))
@@ -131,6 +161,21 @@ class Lookup:
                 f"the API refused to tell its tokens ({error.http_status}: {error}): "
                 "check the base URL"
             ) from error
+
+
+def _offer(wanted: Wanted, page: Page) -> None:
+    for token in page.data:
+        wanted.offer(token)
+
+
+def _filters(selection: Selection) -> str:
+    """The selection as the API filters by it (API reference, "Get a list of tokens")."""
+    asked = {
+        "customerId": selection.customer_id,
+        "type": selection.type,
+        "isActive": None if selection.is_active is None else str(selection.is_active).lower(),
+    }
+    return urlencode({name: value for name, value in asked.items() if value is not None})
 
 
 async def _several(read_on: Callable[[], Awaitable[None]]) -> None:

@@ -23,11 +23,35 @@ from pydantic.dataclasses import dataclass as validated_dataclass
 
 TEXT_LIMIT = 100  # characters in billingReference and comment (API reference, "Update a token")
 
-MAX_UNPACKED = 1 << 30  # bytes that a packed sheet may grow to, unless more are allowed
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large a sheet may be: beyond that it is refused before it takes the memory or the day.
+
+    `unpacked`: bytes of a packed file, which a workbook is too, once it is unpacked.
+    """
+
+    unpacked: int = 1 << 30
+    rows: int = 2_000_000
+    columns: int = 1_000
+
+
+USUAL_LIMITS = Limits()
 
 EXACT_LIMIT = 1e15  # Excel keeps 15 digits of a number
 
-Cell = str | int | float | bool | datetime | date | time | timedelta
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """A cell that is not shown, because a merged area ("C5:C7") shows another in its place."""
+
+    area: str
+
+    def __str__(self) -> str:
+        return ""
+
+
+Cell = str | int | float | bool | datetime | date | time | timedelta | Covered
 """What a sheet's cell holds: text, or the typed value an Excel file stores. Empty is ""."""
 
 Value = bool | int | str | datetime | None
@@ -115,21 +139,35 @@ class Row:
 class Column:
     """A column of the sheet: its 0-based place, its header as written, and what it means.
 
-    `meaning` is None for a column that the program ignores.
+    `meaning` is None for a column that the program ignores. `told`: it is one that the program
+    itself writes, to be read by people only (`type`, `createdAt`, `batch_status` …). `zone`: the
+    IANA name that its heading gives for times without one ("validFrom (Europe/Oslo)").
     """
 
     index: int
     header: str
     meaning: Field | Key | None
+    told: bool = False
+    zone: str | None = None
 
     @property
     def letter(self) -> str:
-        """The column's name in a spreadsheet: A, B, …, AA."""
-        letters, rest = "", self.index + 1
-        while rest:
-            rest, digit = divmod(rest - 1, 26)
-            letters = chr(ord("A") + digit) + letters
-        return letters
+        """The column's name in a spreadsheet."""
+        return column_letter(self.index)
+
+    @property
+    def is_ignored(self) -> bool:
+        """Whether its person may wonder what became of it."""
+        return bool(self.header) and self.meaning is None and not self.told
+
+
+def column_letter(index: int) -> str:
+    """The name in a spreadsheet of the column at a 0-based place: A, B, …, AA."""
+    letters, rest = "", index + 1
+    while rest:
+        rest, digit = divmod(rest - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +283,9 @@ class Token:
     expires_at: Instant | None = None
     billing_reference: str | None = None
     comment: str | None = None
+    # Told as they come: nothing is decided by them, so nothing may fail by them either.
+    created_at: Any = field(default=None, compare=False)
+    updated_at: Any = field(default=None, compare=False)
 
     def value(self, name: Field) -> Value:
         """The field's present value."""
@@ -255,6 +296,23 @@ class Token:
 
 
 _ATTRIBUTE_OF = {field_: name for name, field_ in _FIELD_OF.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which tokens of an account are meant; None for each that is not asked."""
+
+    customer_id: int | None = None
+    type: str | None = None
+    is_active: bool | None = None
+
+    def has(self, token: Token) -> bool:
+        """Whether the token is one of them."""
+        return (
+            self.customer_id in {None, token.customer_id}
+            and self.type in {None, token.identifier.type}
+            and self.is_active in {None, token.is_active}
+        )
 
 
 @dataclass(frozen=True, slots=True)

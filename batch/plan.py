@@ -258,7 +258,11 @@ def _compare(
     rows = []
     for patch in patches:
         differing = _differing(token, patch.changes)
-        if differing:
+        damage = _letters_lost(token, differing)
+        if damage:
+            outcome = Outcome(Status.INVALID, damage, code="letters_lost")
+            settled.append(Settled(patch.row, outcome, token))
+        elif differing:
             changes = {**changes, **differing} if changes else differing
             rows.append(patch.row)
         else:
@@ -271,6 +275,32 @@ def _differing(token: Token, changes: Mapping[Field, Value]) -> Mapping[Field, V
     """Dates compare as instants, texts exactly. What differs in all is itself the answer."""
     differing = {name: value for name, value in changes.items() if token.value(name) != value}
     return changes if len(differing) == len(changes) else differing
+
+
+def _letters_lost(token: Token, changes: Mapping[Field, Value]) -> str:
+    """Which texts are the token's own but for question marks, as Excel writes the letters that an
+    old encoding does not have; empty when none is.
+    """
+    lost = [
+        f"{name} {shown(old)} has become {shown(new)}"
+        for name, new in changes.items()
+        if isinstance(new, str)
+        and isinstance(old := token.value(name), str)
+        and _is_garbled(old, new)
+    ]
+    if not lost:
+        return ""
+    return f"{'; '.join(lost)}: letters were lost when the sheet was saved; save it as CSV UTF-8"
+
+
+def _is_garbled(old: str, new: str) -> bool:
+    if "?" not in new and "\ufffd" not in new:
+        return False
+    letters = (re.escape(letter) for letter in old)
+    pattern = "".join(
+        letter if letter.isascii() else rf"(?:{letter}|[?\ufffd]{{1,2}})" for letter in letters
+    )
+    return new != old and re.fullmatch(pattern, new) is not None
 
 
 def _clash(patches: list[Patch]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol, Self, TypeVar
 
-from batch import __version__, plan, report
+from batch import __version__, export, plan, report
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
@@ -35,12 +35,15 @@ from batch.journal import Journal
 from batch.lookup import Lookup
 from batch.models import (
     SIDE_EFFECT,
+    Column,
     Entry,
     Operation,
     Outcome,
     Patch,
     Problem,
     Requests,
+    Row,
+    Selection,
     Status,
     Token,
 )
@@ -69,13 +72,16 @@ class Source:
 class Checked:
     """A sheet that was read and validated: `rows` of it, as patches or with problems.
 
-    The patches are gone once a plan is made of them.
+    The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
+    to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
     """
 
     sheet: Sheet
     rows: int
     patches: list[Patch]
     problems: Sequence[Problem]
+    hidden_rows: int
+    total_row: int | None
 
     @property
     def invalid_rows(self) -> int:
@@ -171,6 +177,34 @@ async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
             return await _send(journal, client, settings, audience, interruption, look_first=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export holds. `left_empty`: values that it leaves out."""
+
+    path: Path
+    tokens: int
+    left_empty: Sequence[export.LeftEmpty]
+
+
+async def export_tokens(
+    path: Path, selection: Selection, settings: Settings, audience: Audience, *, overwrite: bool
+) -> Exported:
+    """The account's tokens as a sheet that, handed back untouched, changes nothing."""
+    export.check_target(path, overwrite=overwrite)
+    async with _connected(settings) as client:
+        with _nothing_sent():
+            retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
+            tokens = await Lookup(client, retrying, audience.reading).account(selection)
+    left_empty = export.write(
+        tokens,
+        path,
+        zone=settings.timezone,
+        marker=settings.clear_marker,
+        says=_validator((), settings).says,
+    )
+    return Exported(path, len(tokens), left_empty)
+
+
 def write_reports(folder: Path) -> report.Summary:
     """Write a run's reports again."""
     with existing_run(folder) as journal:
@@ -213,33 +247,40 @@ def _open(source: Source, settings: Settings) -> Sheet:
         mapping=source.mapping,
         encoding=settings.encoding,
         delimiter=settings.delimiter,
-        max_unpacked=settings.max_unpacked,
+        limits=settings.limits,
     )
 
 
 def _check(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
     """Read and validate; what the journal must know of it, it is told."""
-    validator = Validator(
-        sheet.columns,
-        timezone=settings.timezone,
-        date_order=settings.date_order,
-        clear_marker=settings.clear_marker,
-    )
+    validator = _validator(sheet.columns, settings)
     patches: list[Patch] = []
     problems: list[Problem] = []
-    count = 0
-    for rows in _chunks(sheet.rows(), ROWS_AT_ONCE):
+    totals: list[Row] = []
+    count = hidden = 0
+    for rows in _chunks(sheet.rows(left_out=totals.append), ROWS_AT_ONCE):
         found = [validator.check(row) for row in rows]
         patches.extend(result for result in found if isinstance(result, Patch))
         bad = [result for result in found if not isinstance(result, Patch)]
         problems.extend(problem for result in bad for problem in result)
         count += len(rows)
+        hidden += sum(row.number in sheet.hidden_rows for row in rows)
         if journal:
             journal.add_rows(rows)
             journal.settle_rows((result[0].row, _invalid(result), None) for result in bad)
     if not count:
         raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
-    return Checked(sheet, count, patches, problems)
+    total_row = totals[0].number if totals else None
+    return Checked(sheet, count, patches, problems, hidden, total_row)
+
+
+def _validator(columns: Sequence[Column], settings: Settings) -> Validator:
+    return Validator(
+        columns,
+        timezone=settings.timezone,
+        date_order=settings.date_order,
+        clear_marker=settings.clear_marker,
+    )
 
 
 def _invalid(problems: Sequence[Problem]) -> Outcome:

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from batch.errors import SettingsError
-from batch.models import MAX_UNPACKED, DateOrder, Rate
+from batch.models import USUAL_LIMITS, DateOrder, Limits, Rate
 
 PRODUCTION = "https://api.spirii.com"
 
@@ -76,8 +76,10 @@ class Settings(BaseSettings):
     date_order: DateOrder | None = None
     clear_marker: str = "NULL"
     delimiter: str | None = None
-    max_unpacked: ByteSize = ByteSize(MAX_UNPACKED)  # of a .gz or .zip
     encoding: str | None = None
+    max_unpacked: ByteSize = ByteSize(USUAL_LIMITS.unpacked)  # of a packed sheet, or a workbook
+    max_rows: PositiveInt = USUAL_LIMITS.rows
+    max_columns: PositiveInt = USUAL_LIMITS.columns
 
     simulated: bool = False  # only ever set by --simulate, which brings the API to go with it
     max_changes: PositiveInt | None = None  # operations; None: no limit
@@ -105,6 +107,11 @@ class Settings(BaseSettings):
         if value:
             raise ValueError("this is no setting; add --simulate to the command")
         return value
+
+    @property
+    def limits(self) -> Limits:
+        """How large a sheet may be."""
+        return Limits(int(self.max_unpacked), self.max_rows, self.max_columns)
 
     @property
     def key(self) -> SecretStr:

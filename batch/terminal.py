@@ -23,7 +23,7 @@ from rich.table import Table
 from batch.models import Operation, Outcome, Rate, Status
 from batch.plan import Plan
 from batch.report import RunState, Summary
-from batch.run import Checked, Ended, Proposal
+from batch.run import Checked, Ended, Exported, Proposal
 
 LOG = logging.getLogger("token-batch")
 LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar
@@ -152,7 +152,7 @@ class Terminal:
         """What a sheet holds and what is wrong with it."""
         valid = checked.rows - checked.invalid_rows
         self._say(f"{checked.sheet.name}: {valid:,} of {_counted(checked.rows, 'row')} valid")
-        self._ignored(checked)
+        self._how_it_was_read(checked)
         self._problems([(problem.row, str(problem)) for problem in checked.problems])
 
     def show_plan(self, proposal: Proposal) -> None:
@@ -163,7 +163,7 @@ class Terminal:
             f"{checked.sheet.name}: {_counted(checked.rows, 'row')}, "
             f"{_counted(len(plan.operations), 'token')} to change"
         )
-        self._ignored(checked)
+        self._how_it_was_read(checked)
         self._counts(proposal.counts())
         if plan.operations:
             self._changes(plan.operations)
@@ -195,6 +195,20 @@ class Terminal:
             self._say("Mend and hand in again: " + _plain(f"{summary.folder}/fix.csv"))
         self._say(f"Reports: {_plain(summary.folder)}")
 
+    def show_export(self, exported: Exported) -> None:
+        """What was written, and what was left out of it."""
+        left_out = exported.left_empty
+        self._say(f"{_counted(exported.tokens, 'token')} written to {exported.path}")
+        if left_out:
+            shown = ", ".join(
+                f"{each.column} of token {each.token_id}" for each in left_out[:SHOWN]
+            )
+            more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
+            self._say(
+                f"Left empty, for no sheet brings them back as they are: {_plain(shown)}{more}. "
+                "Handed back, an empty cell changes nothing."
+            )
+
     def show_runs(self, summaries: Sequence[Summary]) -> None:
         """The history, a line a run."""
         if not summaries:
@@ -222,10 +236,17 @@ class Terminal:
         # A pipe has no width to wrap at: a line there stays one line.
         self._results.print(f"{self._prefix}{text}", soft_wrap=not self._results.is_terminal)
 
-    def _ignored(self, checked: Checked) -> None:
-        ignored = [c.header for c in checked.sheet.columns if c.meaning is None and c.header]
+    def _how_it_was_read(self, checked: Checked) -> None:
+        ignored = [column.header for column in checked.sheet.columns if column.is_ignored]
         if ignored:
             self._say(f"Ignored columns: {_plain(', '.join(ignored))}")
+        if checked.hidden_rows:
+            self._say(
+                f"Hidden rows: {checked.hidden_rows:,}, read like all others although a filter or "
+                "a person has hidden them in the sheet"
+            )
+        if checked.total_row:
+            self._say(f"Row {checked.total_row} is left out: it is the line of totals")
 
     def _counts(self, counts: dict[Status, int]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False)

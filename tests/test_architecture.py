@@ -17,9 +17,10 @@ FLOORS = (
     ("documents", "terminal", "simulator"),
     ("run",),
     ("folders",),
-    ("read", "validate", "plan", "send", "lookup", "journal", "report"),
+    ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),
-    ("settings", "formulas"),
+    ("files",),
+    ("settings", "formulas", "marker"),
     ("models",),
     ("errors",),
 )
@@ -28,6 +29,9 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ONLY = {
     "pandas": {"read"},
     "python_calamine": {"read"},
+    "xlrd": {"read"},
+    "openpyxl": {"read"},
+    "xlsxwriter": {"export"},
     "httpx": {"client", "settings"},
     "httptools": {"client"},
     "tenacity": {"client"},

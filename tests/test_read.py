@@ -83,8 +83,9 @@ def test_a_file_of_blank_lines_is_refused(tmp_path: Path) -> None:
 
 def test_another_suffix_is_refused_with_those_that_are_read(tmp_path: Path) -> None:
     message = str(refusal(tmp_path / "fleet.pdf"))
-    assert (
-        message == "fleet.pdf: the name of a sheet ends with .csv, .tsv, .xlsx, .xlsm, .gz or .zip"
+    assert message == (
+        "fleet.pdf: the name of a sheet ends with"
+        " .csv, .tsv, .xlsx, .xlsm, .xlsb, .xls, .ods, .gz or .zip"
     )
 
 

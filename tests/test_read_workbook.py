@@ -20,6 +20,8 @@ from batch.formulas import NOT_CALCULATED
 from batch.models import Cell
 from batch.read import Sheet, open_sheet
 
+SHEETS = Path(__file__).parent / "sheets"
+
 
 def first_sheet(book: Workbook) -> Worksheet:
     assert isinstance(book.active, Worksheet)
@@ -182,9 +184,9 @@ def test_a_workbook_with_macros_is_read(tmp_path: Path) -> None:
 
 
 def test_a_workbook_with_a_password_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "fleet.xlsx"
-    path.write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(4096))
-    assert refusal(path).startswith("fleet.xlsx: it is protected with a password, or")
+    for name in ("password.xlsx", "password.xls"):
+        told = f"{name}: it is protected with a password: save it without one"
+        assert refusal(SHEETS / name) == told
 
 
 def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
@@ -196,8 +198,13 @@ def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
     whole = saved(tmp_path, ["id"], [100001])
     half = tmp_path / "half.xlsx"
     half.write_bytes(whole.read_bytes()[:2000])
-    for path in (text, archive, half):
-        assert refusal(path).startswith(f"{path.name}: it is no Excel workbook, or a damaged one")
+    assert refusal(text) == (
+        "text.xlsx: it is a text file by its content: let its name end with .csv"
+    )
+    assert refusal(archive) == (
+        "archive.xlsx: it is a zip archive by its content: let its name end with .zip"
+    )
+    assert refusal(half).startswith("half.xlsx: it is damaged, perhaps cut short on its way")
 
 
 def test_a_time_beyond_all_calendars_is_refused(tmp_path: Path) -> None:

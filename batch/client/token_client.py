@@ -125,9 +125,11 @@ class TokenClient:
         self._longest_pause = longest_pause
         self.traffic = Traffic()
 
-    async def page(self, offset: int, limit: int = PAGE_LIMIT) -> Page:
-        """Tokens `offset` … by ascending id."""
-        query = f"limit={limit}&offset={offset}&sortBy=id&sortDirection=asc"
+    async def page(self, offset: int, limit: int = PAGE_LIMIT, query: str = "") -> Page:
+        """Tokens `offset` … by ascending id; those alone that the API's own filters in `query`
+        leave, such as `customerId=2001&isActive=true`.
+        """
+        query = f"limit={limit}&offset={offset}&sortBy=id&sortDirection=asc{query and '&'}{query}"
         response = await self._exchange("GET", f"{self._tokens}?{query}", self._reads)
         return _parsed(_PAGE, response)
 

@@ -9,43 +9,24 @@ import hashlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal
-from zipfile import BadZipFile, ZipFile
+from typing import IO
 
 from batch.errors import SheetError
-from batch.models import MAX_UNPACKED, Column, Row
+from batch.models import USUAL_LIMITS, Column, Limits, Row
 from batch.read.delimited import read_delimited
-from batch.read.packed import Packing, unpack
+from batch.read.forms import Kind, form_by_content, form_by_name
+from batch.read.packed import Packing, refuse_bomb, unpack
 from batch.read.table import Table
+from batch.read.totals import is_total
 from batch.read.workbook import read_workbook
 
 __all__ = ["STANDARD_INPUT", "Sheet", "open_sheet"]
 
 STANDARD_INPUT = "-"
-
-Kind = Literal["csv", "xlsx"]
-Form = Kind | Packing
-
-_FORMS: dict[str, Form] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-    ".gz": "gz",
-    ".zip": "zip",
-}
-_GZIP_START = b"\x1f\x8b"
-_ZIP_START = b"PK\x03\x04"  # of every XLSX, too
-_WHAT_IT_IS = {
-    "xlsx": "it is an Excel workbook",
-    "gz": "it is packed by gzip",
-    "zip": "it is a zip archive",
-}
-_OF_A_WORKBOOK = "[Content_Types].xml"
 
 
 @dataclass(frozen=True)
@@ -65,14 +46,28 @@ class Sheet:
     columns: tuple[Column, ...]
     _table: Table = field(repr=False)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self, left_out: Callable[[Row], object] = lambda _: None) -> Iterator[Row]:
         """The rows below the header that are not blank, the same ones at every call.
 
         Texts are exactly as in the file. A row with more cells than there are columns has
-        them all. SheetError if a text file has been changed or has gone since it was opened.
+        them all. A line of totals at the end is no row: `left_out` is told it. SheetError if a
+        text file has been changed or has gone since it was opened.
         """
         with _named(self.name):
-            yield from self._table.rows()
+            last: Row | None = None
+            for row in self._table.rows():
+                if last:
+                    yield last
+                last = row
+            if last and is_total(last):
+                left_out(last)
+            elif last:
+                yield last
+
+    @property
+    def hidden_rows(self) -> frozenset[int]:
+        """The numbers of rows that are not to be seen in the spreadsheet; they are read as well."""
+        return self._table.hidden_rows
 
 
 def open_sheet(
@@ -82,32 +77,33 @@ def open_sheet(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
-    max_unpacked: int = MAX_UNPACKED,
+    limits: Limits = USUAL_LIMITS,
 ) -> Sheet:
-    """Open a CSV, TSV, XLSX or XLSM file, a packed text file, or standard input for "-".
+    """Open a text file, a workbook, a packed text file, or standard input for "-".
 
     `mapping`: heading to field, beyond the headings that are known. `worksheet`: by name, of
     a workbook. `encoding`, `delimiter`: of a text file; a workbook needs neither. What is not
-    given is detected. `max_unpacked`: bytes that a packed file may grow to. SheetError if the
-    file is no table of tokens, and why.
+    given is detected. SheetError if the file is no table of tokens, or beyond the limits.
     """
     from_standard_input = str(source) == STANDARD_INPUT
     path = _copy_of_standard_input() if from_standard_input else Path(source)
     name = "standard input" if from_standard_input else path.name
     with _named(name):
-        form = _form_by_content(path) if from_standard_input else _form_by_name(path)
+        form = form_by_content(path) if from_standard_input else form_by_name(path)
         sha256 = _sha256(path)
         kind: Kind
-        match form:
-            case "gz" | "zip":
-                path, kind = _unpacked(path, form, max_unpacked), "csv"
-            case _:
-                kind = form
+        if form == "gz" or form == "zip":  # noqa: PLR1714 - mypy learns nothing from "in"
+            path, kind = _unpacked(path, form, limits.unpacked), "csv"
+        else:
+            kind = form
         if kind == "csv":
             _refuse_worksheet(worksheet)
-            table = read_delimited(path, mapping=mapping, encoding=encoding, delimiter=delimiter)
+            table = read_delimited(
+                path, mapping=mapping, encoding=encoding, delimiter=delimiter, limits=limits
+            )
         else:
-            table = read_workbook(path, mapping=mapping, worksheet=worksheet)
+            refuse_bomb(path, limits.unpacked)
+            table = read_workbook(path, kind, mapping=mapping, worksheet=worksheet, limits=limits)
         return Sheet(name, sha256, kind, table.worksheet, table.header_row, table.columns, table)
 
 
@@ -121,7 +117,7 @@ def _unpacked(path: Path, packing: Packing, most: int) -> Path:
     with _temporary() as copy:
         unpack(path, packing, copy, most=most)
     unpacked = Path(copy.name)
-    if _form_by_content(unpacked) != "csv":
+    if form_by_content(unpacked) != "csv":
         raise SheetError("it does not hold a text file: unpack it and hand in what it holds")
     return unpacked
 
@@ -132,39 +128,6 @@ def _temporary() -> Iterator[IO[bytes]]:
     with tempfile.NamedTemporaryFile(prefix="token-batch-", delete=False) as file:
         atexit.register(Path(file.name).unlink, missing_ok=True)
         yield file
-
-
-def _form_by_name(path: Path) -> Form:
-    if path.is_dir():
-        raise SheetError("it is a folder: name a file in it")
-    form = _FORMS.get(path.suffix.lower())
-    if form is None:
-        *others, last = _FORMS
-        raise SheetError(f"the name of a sheet ends with {', '.join(others)} or {last}")
-    content = _form_by_content(path)
-    if form == "csv" and content != "csv":
-        raise SheetError(f"{_WHAT_IT_IS[content]} by its content: let its name end with .{content}")
-    return form
-
-
-def _form_by_content(path: Path) -> Form:
-    with path.open("rb") as file:
-        start = file.read(len(_ZIP_START))
-    if not start:
-        raise SheetError("it is empty")
-    if start.startswith(_GZIP_START):
-        return "gz"
-    if start == _ZIP_START:
-        return "xlsx" if _is_workbook(path) else "zip"
-    return "csv"
-
-
-def _is_workbook(path: Path) -> bool:
-    try:
-        with ZipFile(path) as archive:
-            return _OF_A_WORKBOOK in archive.namelist()
-    except BadZipFile:
-        return True  # most are; reading it will say what is wrong with it
 
 
 def _refuse_worksheet(worksheet: str | None) -> None:

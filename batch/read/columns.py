@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from batch.errors import SheetError
-from batch.models import Cell, Column, Field, Key, Row
-from batch.read.headings import WORDS, Meaning, meaning_of, nearly, plain
+from batch.models import Cell, Column, Covered, Field, Key, Limits, Row
+from batch.read.headings import WORDS, Meaning, is_told, meaning_of, nearly, plain, zone_of
 
 SEARCHED_ROWS = 20  # rows with content among which the header is looked for
 
@@ -29,7 +29,13 @@ def recognise(
     mapped = _targets(mapping)
     _refuse_absent(mapping or {}, headers)
     columns = tuple(
-        Column(index, header, mapped.get(plain(header)) or meaning_of(header))
+        Column(
+            index,
+            header,
+            mapped.get(plain(header)) or meaning_of(header),
+            told=is_told(header),
+            zone=zone_of(header),
+        )
         for index, header in enumerate(headers)
     )
     _refuse_near_misses(columns)
@@ -46,7 +52,12 @@ def head_of(rows: Iterable[Row]) -> list[Row]:
 
 def data_rows(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows that are not blank from end to end."""
-    return (row for row in rows if not all(map(_is_blank, row.cells)))
+    return (row for row in rows if not all(map(is_blank, row.cells)))
+
+
+def is_blank(cell: Cell) -> bool:
+    """Whether nothing is to be seen in the cell."""
+    return cell == "" or (isinstance(cell, str) and cell.isspace()) or isinstance(cell, Covered)
 
 
 def find_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> Row | None:
@@ -72,15 +83,26 @@ def no_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> 
     )
 
 
+def too_many_columns(how_many: str, limits: Limits) -> SheetError:
+    """What to say of a sheet that is too wide, where `how_many` is a clause that says how wide."""
+    return SheetError(
+        f"{how_many}, and at most {limits.columns:,} are allowed: delete those beyond the table,"
+        " look for a lost line end, or allow more (--max-columns)"
+    )
+
+
+def too_many_rows(limits: Limits) -> SheetError:
+    """What to say of a sheet that is too long."""
+    return SheetError(
+        f"it has more than {limits.rows:,} rows: hand it in in parts, or allow more (--max-rows)"
+    )
+
+
 def heading(cell: Cell) -> str:
     """A header's cell as text; a whole number (a year) without the decimals of its storage."""
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     return str(cell)
-
-
-def _is_blank(cell: Cell) -> bool:
-    return cell == "" or (isinstance(cell, str) and cell.isspace())
 
 
 def _is_header(meanings: Sequence[Meaning]) -> bool:
@@ -119,7 +141,7 @@ def _refuse_near_misses(columns: Iterable[Column]) -> None:
         f'column {column.letter} "{column.header}" is nearly "{near[0]}": give it that heading,'
         f' a quite different one, or --map "{column.header}={near[1]}"'
         for column in columns
-        if column.meaning is None and (near := nearly(column.header))
+        if column.is_ignored and (near := nearly(column.header))
     ]
     if misses:
         raise SheetError("; ".join(misses))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from batch.errors import SheetError
 from batch.formulas import as_it_was
-from batch.models import Row
+from batch.models import Limits, Row
 from batch.read.columns import (
     data_rows,
     find_header,
@@ -26,6 +26,8 @@ from batch.read.columns import (
     known_headings,
     no_header,
     recognise,
+    too_many_columns,
+    too_many_rows,
 )
 from batch.read.encodings import encoding_of
 from batch.read.table import Table
@@ -34,7 +36,7 @@ DELIMITERS = (",", ";", "\t", "|")
 
 _HEAD = 1 << 16  # characters in which the header must be
 _CHUNK = 100_000  # cells in memory at a time; larger chunks are not faster
-_MOST_CELLS = 1_000  # in a row; all rows are read as wide as the widest
+_LONGEST_LINE = 1 << 24  # characters
 _TAB_NAMES = ("tab", r"\t")  # as a tab is written on a command line
 _SEPARATOR_LINE = re.compile(r"sep=([^\"\r\n])[\r\n]*", re.IGNORECASE)
 
@@ -65,6 +67,7 @@ def read_delimited(
     mapping: Mapping[str, str] | None,
     encoding: str | None,
     delimiter: str | None,
+    limits: Limits,
 ) -> Table:
     """The table of a text file. What is not given is detected.
 
@@ -79,7 +82,7 @@ def read_delimited(
     if header is None:
         raise no_header(head, mapping)
     with text.open() as file:
-        width = _widest(file, text.delimiter)
+        width = _widest(file, text.delimiter, header.number, limits)
     columns = recognise([heading(cell) for cell in header.cells], mapping)
     rows = partial(_rows, text, header.number, len(columns), width, version)
     return Table(header.number, columns, rows)
@@ -123,7 +126,7 @@ def _records_of(head: str, delimiter: str) -> Iterator[Row]:
         yield Row(number, tuple(map(as_it_was, cells)))
 
 
-def _widest(file: TextIO, delimiter: str) -> int:
+def _widest(file: TextIO, delimiter: str, header_row: int, limits: Limits) -> int:
     """The number of cells in the longest row of a file that is well formed.
 
     pandas must be told it, and would take a quote that closes too late, with the rows that then
@@ -131,14 +134,27 @@ def _widest(file: TextIO, delimiter: str) -> int:
     """
     number, width = 1, 0
     try:
-        for cells in csv.reader(file, delimiter=delimiter, strict=True):
+        for cells in csv.reader(_lines(file), delimiter=delimiter, strict=True):
             width = max(width, len(cells))
-            if width > _MOST_CELLS:
-                raise SheetError(f"row {number} has more than {_MOST_CELLS} cells")
+            if width > limits.columns:
+                raise too_many_columns(f"row {number} has {len(cells):,} cells", limits)
+            if number - header_row > limits.rows:
+                raise too_many_rows(limits)
             number += 1
     except csv.Error as error:
         raise SheetError(f"row {number}: {_malformed(error)}") from error
     return width
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines, as they are; SheetError before one is in memory that no sheet holds."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise SheetError(
+                f"one of its lines is longer than {_LONGEST_LINE:,} characters: it is no table,"
+                " or its line ends are lost"
+            )
+        yield line
 
 
 def _malformed(error: csv.Error) -> str:

@@ -6,9 +6,11 @@ company and the uid in another.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from difflib import get_close_matches
+from zoneinfo import ZoneInfo
 
 from batch.models import Field, Key
 
@@ -69,6 +71,12 @@ WORDS: Mapping[Meaning, tuple[str, ...]] = {
 }
 """What each meaning is called, the API's name first; `plain` covers snake case and the like."""
 
+TOLD = (
+    *("type", "Token type", "Identifier type", "createdAt", "updatedAt", "tokenGroupIds"),
+    *("batch_status", "batch_message"),
+)
+"""Headings of columns that the program and the API only tell: nobody can change what they hold."""
+
 _SHORTEST_MISSPELT = 5  # in shorter words one other letter makes another word: "kid" is no "uid"
 _SIMILAR = 0.9  # of difflib's ratio: two slips in some 20 letters; "customer name" stays far off
 
@@ -92,12 +100,33 @@ _MEANING = {
     for word in words
     for spelling in _spellings(word)
 }
+_TOLD = frozenset(map(plain, TOLD))
+_NONE = (None, "")
+_DATES = {Field.VALID_FROM, Field.EXPIRES_AT}
+_WITH_ZONE = re.compile(r"(.*\S)\s*\(([^()]+)\)\s*")
 
 
 def meaning_of(heading: str) -> Meaning | None:
     """What a column so headed means; None if it is not known."""
-    found = _MEANING.get(plain(heading))
+    dates = _WITH_ZONE.fullmatch(heading) if zone_of(heading) else None
+    found = _MEANING.get(plain(dates[1] if dates else heading))
     return found and found[0]
+
+
+def zone_of(heading: str) -> str | None:
+    """The time zone that the heading of a column of dates names, "validFrom (Europe/Oslo)"."""
+    found = _WITH_ZONE.fullmatch(heading)
+    if not found or _MEANING.get(plain(found[1]), _NONE)[0] not in _DATES:
+        return None
+    try:
+        return ZoneInfo(found[2]).key
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def is_told(heading: str) -> bool:
+    """Whether a column so headed is one that only tells."""
+    return plain(heading) in _TOLD
 
 
 def nearly(heading: str) -> tuple[str, Meaning] | None:

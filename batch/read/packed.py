@@ -36,6 +36,22 @@ def unpack(path: Path, packing: Packing, into: IO[bytes], *, most: int) -> None:
             into.write(block)
 
 
+def refuse_bomb(path: Path, most: int) -> None:
+    """SheetError if a workbook's parts are together longer than `most` bytes, as its archive says
+    it. Nothing for a file that is no archive.
+    """
+    try:
+        with ZipFile(path) as archive:
+            length = sum(member.file_size for member in archive.infolist())
+    except BadZipFile:
+        return
+    if length > most:
+        raise SheetError(
+            f"unpacked it is {length:,} bytes long, and at most {most:,} are allowed: save the"
+            " sheet alone as a new workbook or as CSV, or allow more (--max-unpacked)"
+        )
+
+
 @contextmanager
 def _unpacking(path: Path, packing: Packing) -> Iterator[IO[bytes] | gzip.GzipFile]:
     try:

@@ -1,97 +1,63 @@
-"""Excel workbooks: XLSX and XLSM."""
+"""The table of a workbook, whatever its format: which worksheet, which header, which rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
-from python_calamine import (
-    CalamineError,
-    CalamineSheet,
-    CalamineWorkbook,
-    SheetTypeEnum,
-    SheetVisibleEnum,
-)
-
 from batch.errors import SheetError
-from batch.models import Cell, Row
-from batch.read.columns import data_rows, find_header, head_of, heading, no_header, recognise
+from batch.formulas import as_it_was
+from batch.models import Cell, Column, Covered, Limits, Row, column_letter
+from batch.read.columns import (
+    data_rows,
+    find_header,
+    head_of,
+    heading,
+    no_header,
+    recognise,
+    too_many_columns,
+    too_many_rows,
+)
+from batch.read.forms import WorkbookKind
 from batch.read.table import Table
-from batch.read.unshown import refuse_too_wide, unshown_cells
-
-_COMPOUND_FILE = bytes.fromhex("d0cf11e0a1b11ae1")  # XLS, and any workbook with a password
-
-
-@dataclass(frozen=True)
-class _Worksheet:
-    """A worksheet with the cells that calamine shows as empty though they are not."""
-
-    name: str
-    content: CalamineSheet
-    unshown: Mapping[int, Mapping[int, str]]
-
-    def rows(self) -> Iterator[Row]:
-        """Every row from the sheet's first, each as wide as the sheet, from column A."""
-        left = ("",) * self._left
-        right = ("",) * (self._width - self._left - self.content.width)
-        number = 0
-        for number, cells in enumerate(self.content.iter_rows(), 1):
-            yield self._row(number, (*left, *cells, *right))
-        for beyond in sorted(row for row in self.unshown if row > number):
-            yield self._row(beyond, ("",) * self._width)
-
-    @property
-    def _left(self) -> int:
-        # Calamine leaves out the empty columns before the first that is used, but no rows.
-        return self.content.start[1] if self.content.start else 0
-
-    @property
-    def _width(self) -> int:
-        unshown = (max(cells) + 1 for cells in self.unshown.values())
-        return max(self._left + self.content.width, *unshown, 0)
-
-    def _row(self, number: int, cells: tuple[Cell, ...]) -> Row:
-        unshown = self.unshown.get(number)
-        if not unshown:
-            return Row(number, cells)
-        return Row(number, tuple(unshown.get(place, cell) for place, cell in enumerate(cells)))
+from batch.read.workbooks import open_workbook
+from batch.read.workbooks.worksheet import Area, Workbook, Worksheet
 
 
-def read_workbook(path: Path, *, mapping: Mapping[str, str] | None, worksheet: str | None) -> Table:
+def read_workbook(
+    path: Path,
+    kind: WorkbookKind,
+    *,
+    mapping: Mapping[str, str] | None,
+    worksheet: str | None,
+    limits: Limits,
+) -> Table:
     """The table of a workbook: in the worksheet named, else in the one visible that has one."""
-    with _translated(path):
-        with CalamineWorkbook.from_path(path) as book:
-            names = [worksheet] if worksheet is not None else _visible(book)
-            worksheets = [_worksheet(path, book, name) for name in names]
-        found, header = _with_header(worksheets, mapping)
+    book = open_workbook(path, kind)
+    names = [worksheet] if worksheet is not None else book.visible_names
+    found, header = _with_header([_worksheet(book, name) for name in names], mapping)
+    if found.width > limits.columns:
+        raise too_many_columns(f"it has {found.width:,} columns", limits)
     columns = recognise([heading(cell) for cell in header.cells], mapping)
-    return Table(header.number, columns, partial(_rows, path, found, header.number), found.name)
+    rows = partial(_rows, found, header.number, columns, limits)
+    hidden = frozenset(number for number in found.hidden_rows if number > header.number)
+    return Table(header.number, columns, rows, found.name, hidden)
 
 
-def _visible(book: CalamineWorkbook) -> list[str]:
-    return [
-        sheet.name
-        for sheet in book.sheets_metadata
-        if sheet.typ is SheetTypeEnum.WorkSheet and sheet.visible is SheetVisibleEnum.Visible
-    ]
-
-
-def _worksheet(path: Path, book: CalamineWorkbook, name: str) -> _Worksheet:
-    if name not in book.sheet_names:
-        names = ", ".join(f'"{known}"' for known in book.sheet_names)
+def _worksheet(book: Workbook, name: str) -> Worksheet:
+    if name not in book.names:
+        names = ", ".join(f'"{known}"' for known in book.names)
         raise SheetError(f'it has no worksheet "{name}", but {names}')
-    refuse_too_wide(path, name)
-    content = book.get_sheet_by_name(name)
-    return _Worksheet(name, content, unshown_cells(path, name))
+    try:
+        return book.worksheet(name)
+    except SheetError as error:
+        raise SheetError(f'worksheet "{name}": {error}') from error
 
 
 def _with_header(
-    worksheets: list[_Worksheet], mapping: Mapping[str, str] | None
-) -> tuple[_Worksheet, Row]:
+    worksheets: Sequence[Worksheet], mapping: Mapping[str, str] | None
+) -> tuple[Worksheet, Row]:
     heads = [(worksheet, head_of(worksheet.rows())) for worksheet in worksheets]
     found = [
         (worksheet, header)
@@ -106,29 +72,48 @@ def _with_header(
     return found[0]
 
 
-def _rows(path: Path, worksheet: _Worksheet, header_row: int) -> Iterator[Row]:
-    with _translated(path):
-        yield from data_rows(islice(worksheet.rows(), header_row, None))
+def _rows(
+    worksheet: Worksheet, header_row: int, columns: Sequence[Column], limits: Limits
+) -> Iterator[Row]:
+    known = frozenset(column.index for column in columns if column.meaning)
+    areas = [area for area in worksheet.merged if area.last_row > header_row]
+    below = (row for row in worksheet.rows() if row.number > header_row)
+    for count, row in enumerate(data_rows(_uncovered(below, areas, known)), 1):
+        if count > limits.rows:
+            raise too_many_rows(limits)
+        yield Row(row.number, tuple(map(_restored, row.cells)))
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except CalamineError as error:
-        raise SheetError(_unreadable(path)) from error
-    except OverflowError as error:
-        raise SheetError(
-            "one of its cells holds a time beyond all calendars: correct or clear it"
-        ) from error
+def _uncovered(rows: Iterable[Row], areas: Iterable[Area], known: frozenset[int]) -> Iterator[Row]:
+    """The rows, with what a merged area hides in known columns told from cells that are empty."""
+    waiting = sorted(areas, reverse=True)
+    around: list[tuple[Area, Cell]] = []
+    for row in rows:
+        while waiting and waiting[-1].first_row <= row.number:
+            area = waiting.pop()
+            around.append((area, _hidden_by(area, row)))
+        around = [pair for pair in around if pair[0].last_row >= row.number]
+        yield _covered(row, around, known) if around else row
 
 
-def _unreadable(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(len(_COMPOUND_FILE))
-    if start == _COMPOUND_FILE:
-        return (
-            "it is protected with a password, or in the format of old Excel: open it and save"
-            " it as an Excel workbook (.xlsx) without a password"
-        )
-    return "it is no Excel workbook, or a damaged one: open it in Excel and save it again as .xlsx"
+def _hidden_by(area: Area, row: Row) -> Cell:
+    """What a cell is that the area covers, of which `row` is the first that is not blank."""
+    shown = row.cells[area.first_column : area.first_column + 1]
+    if area.first_row < row.number or shown in ((), ("",)):
+        return ""
+    first = f"{column_letter(area.first_column)}{area.first_row}"
+    return Covered(f"{first}:{column_letter(area.last_column)}{area.last_row}")
+
+
+def _covered(row: Row, around: Iterable[tuple[Area, Cell]], known: frozenset[int]) -> Row:
+    cells = list(row.cells)
+    for area, hidden in around:
+        for place in known.intersection(range(area.first_column, area.last_column + 1)):
+            if (row.number, place) != (area.first_row, area.first_column):
+                cells[place] = hidden
+    return Row(row.number, tuple(cells))
+
+
+def _restored(cell: Cell) -> Cell:
+    # Asking before the call halves the time.
+    return as_it_was(cell) if isinstance(cell, str) and cell[:1] == "'" else cell

@@ -5,6 +5,7 @@ Each file is written under a temporary name and then renamed: whoever opens it f
 
 from __future__ import annotations
 
+from batch.errors import JournalError
 from batch.report.record import Record
 from batch.report.sheets import write_fix, write_report, write_undo
 from batch.report.summary import RunState, Summary, summarize, write_summary
@@ -13,8 +14,14 @@ __all__ = ["Record", "RunState", "Summary", "summarize", "write"]
 
 
 def write(record: Record) -> Summary:
-    """All reports of the run, beside its record."""
-    write_report(record)
-    write_fix(record)
-    write_undo(record)
-    return write_summary(record)
+    """All reports of the run, beside its record. JournalError if one cannot be written."""
+    try:
+        write_report(record)
+        write_fix(record)
+        write_undo(record)
+        return write_summary(record)
+    except OSError as error:
+        raise JournalError(
+            f"the reports in {record.folder} cannot be written ({error.strerror}): the run is in "
+            f"its journal; `token-batch report {record.folder.name}` writes them again"
+        ) from error

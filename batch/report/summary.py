@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from batch.files import replacing
 from batch.models import Requests, Status
-from batch.report.files import replacing
 from batch.report.record import Record
 
 
@@ -75,6 +75,6 @@ def summarize(record: Record) -> Summary:
 def write_summary(record: Record) -> Summary:
     """`summary.json` beside the record."""
     summary = summarize(record)
-    with replacing(record.folder / "summary.json") as file:
-        file.write(summary.model_dump_json(indent=2) + "\n")
+    with replacing(record.folder / "summary.json") as temporary:
+        temporary.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return summary

@@ -7,7 +7,7 @@ import re
 from datetime import date, time, timedelta
 
 from batch.formulas import NOT_CALCULATED
-from batch.models import Cell
+from batch.models import Cell, Covered
 
 SHOWN_LIMIT = 60  # characters of a cell that a message repeats
 SIGNIFICANT_DIGITS = 15  # what Excel keeps of a number; the rest becomes zeros
@@ -47,6 +47,17 @@ def shown(cell: Cell) -> str:
     """The cell as one short line of text that every file and screen can take."""
     text = _CONTROL.sub(_escaped, _text_of(cell))
     return text if len(text) <= SHOWN_LIMIT else text[: SHOWN_LIMIT - 1] + "…"
+
+
+def refuse_covered(cell: Cell) -> None:
+    """BadCell if a merged area shows another cell's value in this one's place: whether it counts
+    for this row, too, its person alone knows.
+    """
+    if isinstance(cell, Covered):
+        raise BadCell(
+            f"stands below the merged cells {cell.area}, which show one value for all",
+            "the value itself, with the cells unmerged",
+        )
 
 
 def refuse_damage(text: str) -> None:

@@ -18,8 +18,9 @@ END_OF_DAY = time(23, 59, 59, 999_000)  # the API keeps milliseconds
 _MOMENT = re.compile(
     r"""(?:(?P<year>\d{4})(?P<mark>[./-])(?P<month>\d{1,2})(?P=mark)(?P<day>\d{1,2})
           |(?P<first>\d{1,2})(?P<sign>[./-])(?P<middle>\d{1,2})(?P=sign)(?P<last>\d{4}))
-        (?:(?:T|\s+)
-           (?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?
+        (?:(?:T|\s+(?:kl\.?\s*)?)
+           (?P<hour>\d{1,2})(?P<colon>[:.])(?P<minute>\d\d)
+           (?:(?P=colon)(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?(?:\s*Uhr)?
            (?:\s*(?P<offset>Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?))?
         )?""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,

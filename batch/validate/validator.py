@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from batch.marker import is_literal
 from batch.models import (
     Cell,
     Column,
@@ -21,10 +22,11 @@ from batch.models import (
     Row,
     TokenPatch,
     TokenRef,
+    Value,
     iso,
 )
 from batch.validate.booleans import boolean
-from batch.validate.cells import BadCell, is_empty, refuse_damage, shown
+from batch.validate.cells import BadCell, is_empty, refuse_covered, refuse_damage, shown
 from batch.validate.dates import END_OF_DAY, START_OF_DAY, Instants
 from batch.validate.numbers import JSON_LIMIT, PATH_LIMIT, whole_number
 from batch.validate.texts import free_text, label, uid
@@ -39,7 +41,7 @@ class Validator:
     """Turns the rows of one sheet into patches.
 
     `columns`: all of the sheet's, each meaning at most once.
-    `timezone`: that of dates and times written without one.
+    `timezone`: that of dates and times written without one, where the column's heading has none.
     `date_order`: decides about dates that could be two days, which are refused without it.
     `clear_marker`: what a cell says, in exactly this case, to empty its field.
     """
@@ -55,7 +57,10 @@ class Validator:
         self._width = len(columns)
         self._keys = {c.meaning: c for c in columns if isinstance(c.meaning, Key)}
         self._fields = {c.meaning: c for c in columns if isinstance(c.meaning, Field)}
-        self._parsers = _parsers(timezone, date_order)
+        own = {column.meaning: ZoneInfo(column.zone) for column in columns if column.zone}
+        self._parsers = _parsers(
+            own.get(Field.VALID_FROM, timezone), own.get(Field.EXPIRES_AT, timezone), date_order
+        )
         self._marker = clear_marker.strip()
 
     def check(self, row: Row) -> Patch | tuple[Problem, ...]:
@@ -71,6 +76,16 @@ class Validator:
             if problems:
                 return problems
         return Patch(row.number, TokenRef(**keys), changes)
+
+    def says(self, meaning: Field | Key, cell: Cell, value: Value) -> bool:
+        """Whether the cell, in a column with that meaning, would be read as that value."""
+        try:
+            read = self._value(meaning, cell)
+            if isinstance(meaning, Field):
+                TokenPatch.model_validate({meaning: read})
+        except (BadCell, ValidationError):
+            return False
+        return bool(read == value)
 
     def _values(
         self, row: Row, columns: Mapping[_Meaning, Column], refused: _Refused
@@ -89,9 +104,12 @@ class Validator:
     def _value(self, meaning: Field | Key, cell: Cell) -> Any:
         if isinstance(cell, str):
             text = cell.strip()
+            if meaning in _NULLABLE and is_literal(cell, self._marker):
+                return self._parsers[meaning](cell[1:])
             if self._clears(meaning, text):
                 return None
             refuse_damage(text)
+        refuse_covered(cell)
         return self._parsers[meaning](cell)
 
     def _clears(self, meaning: Field | Key, text: str) -> bool:
@@ -106,8 +124,8 @@ class Validator:
         if text != self._marker and meaning in _NULLABLE:
             raise BadCell(
                 f"is almost the clear marker {self._marker}",
-                f"{self._marker} to empty the field; to store the text, choose another marker "
-                "(--clear-marker)",
+                f"{self._marker} to empty the field, or '{text} with an apostrophe before it to "
+                "store the text",
             )
         return text == self._marker
 
@@ -146,7 +164,7 @@ class Validator:
 
 
 def _parsers(
-    zone: ZoneInfo, order: DateOrder | None
+    start_zone: ZoneInfo, end_zone: ZoneInfo, order: DateOrder | None
 ) -> Mapping[Field | Key, Callable[[Cell], Any]]:
     number = partial(whole_number, limit=JSON_LIMIT)
     remembering = lru_cache(DATES_REMEMBERED)
@@ -154,8 +172,8 @@ def _parsers(
         Key.ID: partial(whole_number, limit=PATH_LIMIT),
         Key.LABEL: label,
         Key.UID: uid,
-        Field.VALID_FROM: remembering(Instants(zone, order, START_OF_DAY)),
-        Field.EXPIRES_AT: remembering(Instants(zone, order, END_OF_DAY)),
+        Field.VALID_FROM: remembering(Instants(start_zone, order, START_OF_DAY)),
+        Field.EXPIRES_AT: remembering(Instants(end_zone, order, END_OF_DAY)),
         Field.IS_ACTIVE: boolean,
         Field.ROAMING_ENABLED: boolean,
         Field.PRIORITY_CHARGING_ENABLED: boolean,

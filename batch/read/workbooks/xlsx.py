@@ -1,0 +1,147 @@
+"""XLSX and XLSM: calamine, and what it does not tell."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.parsers.expat import ExpatError
+from zipfile import BadZipFile, ZipFile
+
+from python_calamine import (
+    CalamineError,
+    CalamineSheet,
+    CalamineWorkbook,
+    SheetTypeEnum,
+    SheetVisibleEnum,
+)
+
+from batch.errors import SheetError
+from batch.models import Cell, Row
+from batch.read.workbooks.package import Package
+from batch.read.workbooks.unshown import Unshown, look_up
+from batch.read.workbooks.worksheet import Area, Worksheet
+
+
+def open_xlsx(path: Path) -> Xlsx:
+    """Open the workbook. SheetError if it is none, or a damaged one."""
+    with _translated():
+        _refuse_false_sizes(path)
+        return Xlsx(path, CalamineWorkbook.from_path(path))
+
+
+class Xlsx:
+    """An open workbook."""
+
+    def __init__(self, path: Path, book: CalamineWorkbook) -> None:
+        self._path = path
+        self._book = book
+        worksheets = [s for s in book.sheets_metadata if s.typ is SheetTypeEnum.WorkSheet]
+        self.names: Sequence[str] = [sheet.name for sheet in worksheets]
+        self.visible_names: Sequence[str] = [
+            sheet.name for sheet in worksheets if sheet.visible is SheetVisibleEnum.Visible
+        ]
+
+    def worksheet(self, name: str) -> Worksheet:
+        """The worksheet of that name."""
+        with _translated():
+            with ZipFile(self._path) as archive:
+                package = Package(archive)
+                unshown = look_up(package, _part_of(package, name))
+            content = _Content(self._book.get_sheet_by_name(name), unshown)
+        return Worksheet(
+            name,
+            content.width,
+            content.rows,
+            unshown.hidden_rows,
+            [Area(*_from_one(first), *_from_one(last)) for first, last in content.merged],
+        )
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A worksheet with the cells that calamine shows as empty though they are not."""
+
+    shown: CalamineSheet
+    unshown: Unshown
+
+    @property
+    def merged(self) -> Sequence[tuple[tuple[int, int], tuple[int, int]]]:
+        return self.shown.merged_cell_ranges or ()
+
+    @property
+    def width(self) -> int:
+        unshown = (max(cells) + 1 for cells in self.unshown.cells.values())
+        return max(self._left + self.shown.width, *unshown, 0)
+
+    def rows(self) -> Iterator[Row]:
+        left = ("",) * self._left
+        right = ("",) * (self.width - self._left - self.shown.width)
+        number = 0
+        with _translated():
+            for number, cells in enumerate(self.shown.iter_rows(), 1):
+                yield self._row(number, (*left, *cells, *right))
+        for beyond in sorted(row for row in self.unshown.cells if row > number):
+            yield self._row(beyond, ("",) * self.width)
+
+    @property
+    def _left(self) -> int:
+        # Calamine leaves out the empty columns before the first that is used, but no rows.
+        return self.shown.start[1] if self.shown.start else 0
+
+    def _row(self, number: int, cells: tuple[Cell, ...]) -> Row:
+        unshown = self.unshown.cells.get(number)
+        if not unshown:
+            return Row(number, cells)
+        return Row(number, tuple(unshown.get(place, cell) for place, cell in enumerate(cells)))
+
+
+def _part_of(package: Package, worksheet: str) -> str:
+    book = next(
+        target for target, link in package.links("") if link["Type"].endswith("/officeDocument")
+    )
+    sheet = next(
+        attributes
+        for tag, attributes in package.tags(book)
+        if tag == "sheet" and attributes["name"] == worksheet
+    )
+    identifier = next(value for key, value in sheet.items() if key.endswith(":id"))
+    return next(target for target, link in package.links(book) if link["Id"] == identifier)
+
+
+def _from_one(place: tuple[int, int]) -> tuple[int, int]:
+    row, column = place
+    return row + 1, column
+
+
+def _refuse_false_sizes(path: Path) -> None:
+    """BadZipFile if a part is larger than the archive says. Worksheets are checked when they are
+    looked into; calamine believes the others and would unpack them without end.
+    """
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename.lower().endswith((".xml", ".rels")) and (
+                "worksheets/sheet" not in member.filename.lower()
+            ):
+                with archive.open(member) as content:
+                    while content.read(1 << 20):
+                        pass
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (
+        *(CalamineError, BadZipFile, ExpatError, EOFError, KeyError),
+        *(NotImplementedError, StopIteration, ValueError, zlib.error),
+    ) as error:
+        raise SheetError(
+            "it is no Excel workbook, or a damaged one: open it in Excel and save it again as .xlsx"
+        ) from error
+    except OverflowError as error:
+        raise SheetError(
+            "one of its cells holds a time beyond all calendars: correct or clear it"
+        ) from error

@@ -124,8 +124,7 @@ class Status(StrEnum):
     NOT_SENT = "not_sent"  # the run stopped before it
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One data row; `number` is the one the spreadsheet shows (the first line is 1).
 
     `cells` has at least as many entries as the sheet has columns; missing ones are "".
@@ -191,8 +190,7 @@ class Problem:
         return f"{place}{self.message}{hint}"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRef:
+class TokenRef(NamedTuple):
     """How a row names its token: at least one is given, and all given must agree."""
 
     id: int | None = None
@@ -204,8 +202,7 @@ class TokenRef:
         return ", ".join(f"{key} {value}" for key, value in given if value is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(NamedTuple):
     """The validated changes of one row. `changes` may be empty."""
 
     row: int

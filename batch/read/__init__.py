@@ -17,7 +17,6 @@ from typing import IO
 
 from batch.errors import SheetError
 from batch.models import USUAL_LIMITS, Column, Limits, Row
-from batch.read.delimited import read_delimited
 from batch.read.forms import Kind, form_by_content, form_by_name
 from batch.read.packed import Packing, refuse_bomb, unpack
 from batch.read.table import Table
@@ -97,6 +96,8 @@ def open_sheet(
         else:
             kind = form
         if kind == "csv":
+            from batch.read.delimited import read_delimited  # noqa: PLC0415 - brings pandas
+
             _refuse_worksheet(worksheet)
             table = read_delimited(
                 path, mapping=mapping, encoding=encoding, delimiter=delimiter, limits=limits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import dropwhile
 from pathlib import Path
 
 from batch.errors import SheetError
@@ -77,11 +78,12 @@ def _rows(
 ) -> Iterator[Row]:
     known = frozenset(column.index for column in columns if column.meaning)
     areas = [area for area in worksheet.merged if area.last_row > header_row]
-    below = (row for row in worksheet.rows() if row.number > header_row)
-    for count, row in enumerate(data_rows(_uncovered(below, areas, known)), 1):
+    below = dropwhile(lambda row: row.number <= header_row, worksheet.rows())
+    rows = _uncovered(below, areas, known) if areas else below
+    for count, row in enumerate(data_rows(rows), 1):
         if count > limits.rows:
             raise too_many_rows(limits)
-        yield Row(row.number, tuple(map(_restored, row.cells)))
+        yield Row(row.number, _restored(row.cells))
 
 
 def _uncovered(rows: Iterable[Row], areas: Iterable[Area], known: frozenset[int]) -> Iterator[Row]:
@@ -114,6 +116,6 @@ def _covered(row: Row, around: Iterable[tuple[Area, Cell]], known: frozenset[int
     return Row(row.number, tuple(cells))
 
 
-def _restored(cell: Cell) -> Cell:
+def _restored(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     # Asking before the call halves the time.
-    return as_it_was(cell) if isinstance(cell, str) and cell[:1] == "'" else cell
+    return tuple([as_it_was(c) if isinstance(c, str) and c[:1] == "'" else c for c in cells])

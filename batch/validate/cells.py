@@ -25,6 +25,9 @@ _FORMULA_ERROR = re.compile(
 )
 
 
+_FIRST_OF_DAMAGE = frozenset("#Ee")
+
+
 class BadCell(ValueError):
     """A cell that cannot be taken.
 
@@ -49,19 +52,13 @@ def shown(cell: Cell) -> str:
     return text if len(text) <= SHOWN_LIMIT else text[: SHOWN_LIMIT - 1] + "…"
 
 
-def refuse_covered(cell: Cell) -> None:
-    """BadCell if a merged area shows another cell's value in this one's place: whether it counts
-    for this row, too, its person alone knows.
-    """
-    if isinstance(cell, Covered):
-        raise BadCell(
-            f"stands below the merged cells {cell.area}, which show one value for all",
-            "the value itself, with the cells unmerged",
-        )
-
-
 def refuse_damage(text: str) -> None:
-    """BadCell if all that is left of the value is what Excel shows in its place."""
+    """BadCell if all that is left of the value is what Excel shows in its place.
+
+    `text` is not empty.
+    """
+    if text[0] not in _FIRST_OF_DAMAGE:
+        return
     if text == NOT_CALCULATED:
         raise BadCell("stands for a formula whose result is not in the file", _THE_VALUE)
     if _FORMULA_ERROR.fullmatch(text):
@@ -71,7 +68,16 @@ def refuse_damage(text: str) -> None:
 
 
 def wrong_kind(cell: Cell, wanted: str, accepted: str) -> BadCell:
-    """The error for a cell that the spreadsheet stored as something other than `wanted`."""
+    """The error for a cell that the spreadsheet stored as something other than `wanted`.
+
+    Where a merged area shows another cell's value, its person alone knows whether that counts for
+    this row, too.
+    """
+    if isinstance(cell, Covered):
+        return BadCell(
+            f"is hidden by the merged cells {cell.area}, which show one value for all their rows",
+            "the value itself, with the cells unmerged",
+        )
     return BadCell(f"is stored as {_kind(cell)}, not as {wanted}", accepted)
 
 

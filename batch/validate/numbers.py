@@ -52,6 +52,7 @@ def _from_stored(cell: Cell) -> int:
     if isinstance(cell, bool) or not isinstance(cell, (int, float)):
         raise wrong_kind(cell, "a number", _ACCEPTED)
     refuse_lost_digits(cell)
-    if cell != int(cell):
+    number = int(cell)
+    if cell != number:
         raise BadCell("has decimals", _ACCEPTED)
-    return int(cell)
+    return number

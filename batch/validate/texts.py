@@ -51,7 +51,7 @@ def _is_number(cell: Cell) -> TypeGuard[float]:
 def _text(cell: Cell) -> str:
     if not isinstance(cell, str):
         raise wrong_kind(cell, "text", _AS_TEXT)
-    if found := _UNPRINTABLE.search(cell):
+    if not cell.isprintable() and (found := _UNPRINTABLE.search(cell)):
         raise BadCell(
             f"holds the unprintable character U+{ord(found[0]):04X}", "the text without it"
         )

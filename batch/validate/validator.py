@@ -26,7 +26,7 @@ from batch.models import (
     iso,
 )
 from batch.validate.booleans import boolean
-from batch.validate.cells import BadCell, is_empty, refuse_covered, refuse_damage, shown
+from batch.validate.cells import BadCell, is_empty, refuse_damage, shown
 from batch.validate.dates import END_OF_DAY, START_OF_DAY, Instants
 from batch.validate.numbers import JSON_LIMIT, PATH_LIMIT, whole_number
 from batch.validate.texts import free_text, label, uid
@@ -62,6 +62,9 @@ class Validator:
             own.get(Field.VALID_FROM, timezone), own.get(Field.EXPIRES_AT, timezone), date_order
         )
         self._marker = clear_marker.strip()
+        self._folded_marker = self._marker.casefold()
+        first = self._marker[:1], self._folded_marker[:1]
+        self._first_of_marker = {"'", *first, *(letter.upper() for letter in first)}
 
     def check(self, row: Row) -> Patch | tuple[Problem, ...]:
         """The row's changes in the order of its cells, or everything that is wrong with it."""
@@ -93,7 +96,7 @@ class Validator:
         values: dict[_Meaning, Any] = {}
         for meaning, column in columns.items():
             cell = row.cells[column.index]
-            if is_empty(cell):
+            if cell == "" or is_empty(cell):  # most are the former, and it is seen at once
                 continue
             try:
                 values[meaning] = self._value(meaning, cell)
@@ -104,16 +107,16 @@ class Validator:
     def _value(self, meaning: Field | Key, cell: Cell) -> Any:
         if isinstance(cell, str):
             text = cell.strip()
-            if meaning in _NULLABLE and is_literal(cell, self._marker):
-                return self._parsers[meaning](cell[1:])
-            if self._clears(meaning, text):
-                return None
+            if text[:1] in self._first_of_marker:  # few cells do, and the rest is said quickly
+                if meaning in _NULLABLE and is_literal(cell, self._marker):
+                    return self._parsers[meaning](cell[1:])
+                if self._clears(meaning, text):
+                    return None
             refuse_damage(text)
-        refuse_covered(cell)
         return self._parsers[meaning](cell)
 
     def _clears(self, meaning: Field | Key, text: str) -> bool:
-        if text.casefold() != self._marker.casefold():
+        if text.casefold() != self._folded_marker:
             return False
         if text == self._marker and meaning not in _NULLABLE:
             raise BadCell(

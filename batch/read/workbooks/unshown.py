@@ -51,11 +51,9 @@ def look_up(package: Package, part: str) -> Unshown:
     """
     with package.open(part) as xml:
         signs = _Signs(xml)
-    if signs.rows * signs.columns > _MOST_CELLS:
-        raise SheetError(
-            f"it reaches to row {signs.rows:,} and over {signs.columns:,} columns: delete the"
-            " columns and rows beyond the table, or save it as CSV"
-        )
+    if signs.columns:
+        with package.open(part) as xml:
+            _refuse_too_wide(signs.columns, _last_row(xml))
     cells: Mapping[int, Mapping[int, str]] = {}
     if signs.of_cells:  # in few sheets; to look closer takes three times as long as all else
         with package.open(part) as xml:
@@ -67,14 +65,19 @@ def look_up(package: Package, part: str) -> Unshown:
     return Unshown(cells, hidden_rows)
 
 
-class _Signs:
-    """How far a worksheet reaches, and whether anything in it must be looked at more closely.
+def _refuse_too_wide(columns: int, rows: int) -> None:
+    if rows * columns > _MOST_CELLS:
+        raise SheetError(
+            f"it reaches to row {rows:,} and over {columns:,} columns: delete the columns and rows"
+            " beyond the table, or save it as CSV"
+        )
 
-    `columns` is 0 up to 26 of them.
-    """
+
+class _Signs:
+    """How wide a worksheet is, 0 up to 26 columns, and what in it must be looked at again."""
 
     def __init__(self, xml: IO[bytes]) -> None:
-        self.rows = self.columns = 0
+        self.columns = 0
         self.of_cells = self.of_hidden = False
         for tags in _whole_tags(xml):
             self._take(tags)
@@ -82,12 +85,19 @@ class _Signs:
     def _take(self, tags: bytes) -> None:
         for letters in set(_FILLED_BEYOND_Z.findall(tags)):
             self.columns = max(self.columns, _column_of(letters.decode()) + 1)
+        self.of_cells = self.of_cells or any(sign in tags for sign in _SIGNS)
+        self.of_hidden = self.of_hidden or b" hidden=" in tags
+
+
+def _last_row(xml: IO[bytes]) -> int:
+    """The last row in which a cell is filled."""
+    last = 0
+    for tags in _whole_tags(xml):
         last_value = max(tags.rfind(value) for value in _VALUES)
         start = tags.rfind(b" r=", 0, max(last_value, 0))
         if start >= 0 and (found := _ROW_OF_CELL.search(tags, start)):
-            self.rows = max(self.rows, int(found[1]))
-        self.of_cells = self.of_cells or any(sign in tags for sign in _SIGNS)
-        self.of_hidden = self.of_hidden or b" hidden=" in tags
+            last = max(last, int(found[1]))
+    return last
 
 
 def _hidden(xml: IO[bytes]) -> Iterator[int]:

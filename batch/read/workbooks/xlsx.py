@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,20 +82,20 @@ class _Content:
         number = 0
         with _translated():
             for number, cells in enumerate(self.shown.iter_rows(), 1):
-                yield self._row(number, (*left, *cells, *right))
+                whole = (*left, *cells, *right) if left or right else tuple(cells)
+                unshown = self.unshown.cells.get(number)
+                yield Row(number, _with(unshown, whole) if unshown else whole)
         for beyond in sorted(row for row in self.unshown.cells if row > number):
-            yield self._row(beyond, ("",) * self.width)
+            yield Row(beyond, _with(self.unshown.cells[beyond], ("",) * self.width))
 
     @property
     def _left(self) -> int:
         # Calamine leaves out the empty columns before the first that is used, but no rows.
         return self.shown.start[1] if self.shown.start else 0
 
-    def _row(self, number: int, cells: tuple[Cell, ...]) -> Row:
-        unshown = self.unshown.cells.get(number)
-        if not unshown:
-            return Row(number, cells)
-        return Row(number, tuple(unshown.get(place, cell) for place, cell in enumerate(cells)))
+
+def _with(unshown: Mapping[int, str], cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    return tuple(unshown.get(place, cell) for place, cell in enumerate(cells))
 
 
 def _part_of(package: Package, worksheet: str) -> str:

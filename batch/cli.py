@@ -21,9 +21,11 @@ import typer
 from pydantic import SecretStr
 
 from batch import __version__, documents, run, settings
+from batch.checked import Source
 from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBatchError, UsageError
+from batch.interruption import INTERRUPTED
 from batch.models import DateOrder, Selection, Status
-from batch.run import INTERRUPTED, Ended, Source
+from batch.run import Ended
 from batch.settings import Settings
 from batch.terminal import Terminal, log_error, start_logging, time_left
 

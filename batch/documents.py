@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
+from batch.checked import Checked
 from batch.export import LeftEmpty
 from batch.models import Field, Problem, Status, Value
 from batch.report import Summary
-from batch.run import Checked, Exported, Proposal
+from batch.run import Exported, Proposal
 
 
 @dataclass(frozen=True, slots=True)

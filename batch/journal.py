@@ -19,8 +19,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -83,9 +84,19 @@ FROM rows AS r LEFT JOIN operations AS o ON o.number = r.operation;
 """
 
 
+T = TypeVar("T")
+
+_ROWS_AT_ONCE = 5000
 _TOKEN = TypeAdapter(Token)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=iso)
 _Change = tuple[str, Sequence[Any], asyncio.Future[None]]
+
+
+def in_transactions(items: Iterable[T]) -> Iterator[list[T]]:
+    """The items in such lists as one transaction records."""
+    iterator = iter(items)
+    while some := list(islice(iterator, _ROWS_AT_ONCE)):
+        yield some
 
 
 class Journal:

@@ -202,7 +202,8 @@ class TokenRef(NamedTuple):
         return ", ".join(f"{key} {value}" for key, value in given if value is not None)
 
 
-class Patch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Patch:
     """The validated changes of one row. `changes` may be empty."""
 
     row: int

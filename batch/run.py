@@ -4,89 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol
 
 from batch import __version__, export, plan, report
+from batch.checked import (
+    Checked,
+    Source,
+    check_sheet,
+    open_source,
+    refuse_if_strict,
+    validator_for,
+)
 from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import transport_to
-from batch.errors import (
-    Abandoned,
-    Interrupted,
-    NotAsAsked,
-    NothingSent,
-    RunError,
-    SheetError,
-    StopRun,
-)
+from batch.errors import Abandoned, Interrupted, NotAsAsked, NothingSent, RunError, StopRun
 from batch.folders import all_runs, existing_run, new_run, read_run
-from batch.journal import Journal
+from batch.interruption import Interruption
+from batch.journal import Journal, in_transactions
 from batch.lookup import Lookup
 from batch.models import (
     SIDE_EFFECT,
-    Column,
     Entry,
     Operation,
     Outcome,
-    Patch,
-    Problem,
     Requests,
-    Row,
     Selection,
     Status,
     Token,
 )
-from batch.read import Sheet, open_sheet
+from batch.read import Sheet
 from batch.send import Sender
 from batch.settings import Settings
-from batch.validate import Validator
 
-ROWS_AT_ONCE = 5000  # rows that one transaction records
 SIMULATED = "the simulated API"
-INTERRUPTED = 130  # the exit code of a program that a signal ended
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Which sheet, and how it is to be read beyond the settings."""
-
-    path: str
-    worksheet: str | None = None
-    mapping: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A sheet that was read and validated: `rows` of it, as patches or with problems.
-
-    The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
-    to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
-    """
-
-    sheet: Sheet
-    rows: int
-    patches: list[Patch]
-    problems: Sequence[Problem]
-    hidden_rows: int
-    total_row: int | None
-
-    @property
-    def invalid_rows(self) -> int:
-        """How many rows have a problem."""
-        return len({problem.row for problem in self.problems})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +90,13 @@ class Ended:
 
 def check(source: Source, settings: Settings) -> Checked:
     """Read and validate a sheet; nothing is asked of the API."""
-    return _check(_open(source, settings), settings)
+    return check_sheet(open_source(source, settings), settings)
 
 
 async def propose(source: Source, settings: Settings, audience: Audience) -> Proposal:
     """Check a sheet, read its tokens, and say what would change."""
     checked = check(source, settings)
-    _refuse_if_strict(checked, settings)
+    refuse_if_strict(checked, settings)
     async with _connected(settings) as client:
         with _nothing_sent():
             return await _propose(checked, client, settings, audience)
@@ -150,11 +108,11 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     UsageError leaves no run behind: nothing was sent. StopRun and anything else that comes
     after the plan was confirmed leave one that can be resumed.
     """
-    sheet = _open(source, settings)
+    sheet = open_source(source, settings)
     started_at = datetime.now(UTC)
     async with _connected(settings) as client:
         with (
-            _Interruption(audience) as interruption,
+            Interruption(audience) as interruption,
             new_run(settings.reports, sheet.name, started_at) as journal,
         ):
             with _nothing_sent():
@@ -170,7 +128,7 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
 
 async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
     """Go on with a run that stopped, however it stopped."""
-    with _Interruption(audience) as interruption, existing_run(folder) as journal:
+    with Interruption(audience) as interruption, existing_run(folder) as journal:
         _refuse_another_account(journal, settings)
         async with _connected(settings) as client:
             interruption.arm()
@@ -200,7 +158,7 @@ async def export_tokens(
         path,
         zone=settings.timezone,
         marker=settings.clear_marker,
-        says=_validator((), settings).says,
+        says=validator_for((), settings).says,
     )
     return Exported(path, len(tokens), left_empty)
 
@@ -240,62 +198,6 @@ def unfinished_run(reports: Path, name: str | None) -> Path:
 # The stages
 
 
-def _open(source: Source, settings: Settings) -> Sheet:
-    return open_sheet(
-        source.path,
-        worksheet=source.worksheet,
-        mapping=source.mapping,
-        encoding=settings.encoding,
-        delimiter=settings.delimiter,
-        limits=settings.limits,
-    )
-
-
-def _check(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
-    """Read and validate; what the journal must know of it, it is told."""
-    validator = _validator(sheet.columns, settings)
-    patches: list[Patch] = []
-    problems: list[Problem] = []
-    totals: list[Row] = []
-    count = hidden = 0
-    for rows in _chunks(sheet.rows(left_out=totals.append), ROWS_AT_ONCE):
-        found = [validator.check(row) for row in rows]
-        patches.extend(result for result in found if isinstance(result, Patch))
-        bad = [result for result in found if not isinstance(result, Patch)]
-        problems.extend(problem for result in bad for problem in result)
-        count += len(rows)
-        hidden += sum(row.number in sheet.hidden_rows for row in rows)
-        if journal:
-            journal.add_rows(rows)
-            journal.settle_rows((result[0].row, _invalid(result), None) for result in bad)
-    if not count:
-        raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
-    total_row = totals[0].number if totals else None
-    return Checked(sheet, count, patches, problems, hidden, total_row)
-
-
-def _validator(columns: Sequence[Column], settings: Settings) -> Validator:
-    return Validator(
-        columns,
-        timezone=settings.timezone,
-        date_order=settings.date_order,
-        clear_marker=settings.clear_marker,
-    )
-
-
-def _invalid(problems: Sequence[Problem]) -> Outcome:
-    message = " | ".join(str(problem) for problem in problems)
-    return Outcome(Status.INVALID, message, code="invalid_row")
-
-
-def _refuse_if_strict(checked: Checked, settings: Settings) -> None:
-    if settings.strict and checked.problems:
-        raise SheetError(
-            f"{checked.sheet.name}: {checked.invalid_rows} of {checked.rows} rows are invalid and "
-            "--strict is set: nothing was sent; `token-batch check` lists every problem"
-        )
-
-
 async def _propose(
     checked: Checked, client: TokenClient, settings: Settings, audience: Audience
 ) -> Proposal:
@@ -311,8 +213,8 @@ async def _propose(
 async def _proposal(
     sheet: Sheet, journal: Journal, client: TokenClient, settings: Settings, audience: Audience
 ) -> Proposal:
-    checked = _check(sheet, settings, journal)
-    _refuse_if_strict(checked, settings)
+    checked = check_sheet(sheet, settings, journal)
+    refuse_if_strict(checked, settings)
     return await _propose(checked, client, settings, audience)
 
 
@@ -342,7 +244,7 @@ async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
     if tokens.missing:
         await lookup.collect(tokens)
     strange: NotAsAsked | None = None
-    for entries in _chunks(journal.unsettled(), ROWS_AT_ONCE):
+    for entries in in_transactions(journal.unsettled()):
         decided = await asyncio.gather(
             *(_settle_or_replan(journal, entry, tokens) for entry in entries)
         )
@@ -370,7 +272,7 @@ async def _send(
     client: TokenClient,
     settings: Settings,
     audience: Audience,
-    interruption: _Interruption,
+    interruption: Interruption,
     *,
     look_first: bool = False,
 ) -> Ended:
@@ -457,49 +359,6 @@ class _ById:
             self.found[token.id] = token
 
 
-class _Interruption:
-    """Ctrl-C and SIGTERM once a plan is confirmed: the first stops the run, the second the
-    program. Neither loses anything: what is not settled in the journal is decided by resuming.
-    """
-
-    def __init__(self, audience: Audience) -> None:
-        self._audience = audience
-        self._loop = asyncio.get_running_loop()
-        self._sender: Sender | None = None
-        self._previous: dict[int, Any] = {}
-        self.happened = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def arm(self) -> None:
-        """From now on a signal stops the run; before, it ends the program as usual."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._on_signal)
-
-    def stops(self, sender: Sender) -> None:
-        """Whom to stop, at once if the signal has come already."""
-        self._sender = sender
-        if self.happened:
-            self._stop()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.happened:
-            self._audience.quitting()
-            os._exit(INTERRUPTED)
-        self.happened = True
-        self._loop.call_soon_threadsafe(self._stop)
-
-    def _stop(self) -> None:
-        if self._sender:
-            self._audience.stopping()
-            self._sender.stop()
-
-
 def _facts(sheet: Sheet, settings: Settings) -> dict[str, object]:
     return {
         "simulated": settings.simulated,
@@ -532,9 +391,3 @@ def _who() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container without a user for this number
         return "unknown"
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -20,10 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.prompt import Confirm
 from rich.table import Table
 
+from batch.checked import Checked
 from batch.models import Operation, Outcome, Rate, Status
 from batch.plan import Plan
 from batch.report import RunState, Summary
-from batch.run import Checked, Ended, Exported, Proposal
+from batch.run import Ended, Exported, Proposal
 
 LOG = logging.getLogger("token-batch")
 LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar

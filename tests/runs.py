@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from batch import run
+from batch.checked import Source
 from batch.models import Field, Operation, Outcome
-from batch.run import Ended, Proposal, Source
+from batch.run import Ended, Proposal
 from batch.settings import Settings, load
 from batch.simulator import Request, SimulatedApi
 

@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
-    ("folders",),
+    ("checked", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),
     ("files",),

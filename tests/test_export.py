@@ -20,6 +20,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from runs import FIRST, Quiet, settings_for
 
 from batch import run
+from batch.checked import Source
 from batch.errors import Unavailable, UsageError
 from batch.export import LeftEmpty
 from batch.models import Field, Identifier, Selection, Token
@@ -271,7 +272,7 @@ def test_all_tokens_are_written_by_ascending_id(api: SimulatedApi, tmp_path: Pat
 def test_handed_back_to_its_account_nothing_is_sent(api: SimulatedApi, tmp_path: Path) -> None:
 
     export(api, tmp_path / "fleet.xlsx")
-    source = run.Source(str(tmp_path / "fleet.xlsx"))
+    source = Source(str(tmp_path / "fleet.xlsx"))
     proposal = asyncio.run(run.propose(source, settings_for(api, tmp_path), Quiet()))
     assert (proposal.checked.rows, proposal.plan.operations) == (2500, [])
 

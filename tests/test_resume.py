@@ -29,6 +29,7 @@ from runs import (
 )
 
 from batch import run
+from batch.checked import Source
 from batch.errors import (
     BusyError,
     Interrupted,
@@ -41,7 +42,6 @@ from batch.errors import (
 )
 from batch.journal import FILE_NAME, Journal
 from batch.models import Field, Operation, Outcome, Row, Status, Token
-from batch.run import Source
 from batch.simulator import Behaviour, Fault, Faults, Planned, SimulatedApi
 
 FOREVER = float("inf")

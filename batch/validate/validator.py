@@ -82,6 +82,8 @@ class Validator:
 
     def says(self, meaning: Field | Key, cell: Cell, value: Value) -> bool:
         """Whether the cell, in a column with that meaning, would be read as that value."""
+        if is_empty(cell):
+            return False
         try:
             read = self._value(meaning, cell)
             if isinstance(meaning, Field):

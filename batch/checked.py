@@ -1,0 +1,102 @@
+"""From a sheet to its patches and problems: the check stage, offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from batch.errors import SheetError
+from batch.journal import Journal, in_transactions
+from batch.models import Column, Outcome, Patch, Problem, Row, Status
+from batch.read import Sheet, open_sheet
+from batch.settings import Settings
+from batch.validate import Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which sheet, and how it is to be read beyond the settings."""
+
+    path: str
+    worksheet: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A sheet that was read and validated: `rows` of it, as patches or with problems.
+
+    The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
+    to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
+    """
+
+    sheet: Sheet
+    rows: int
+    patches: list[Patch]
+    problems: Sequence[Problem]
+    hidden_rows: int
+    total_row: int | None
+
+    @property
+    def invalid_rows(self) -> int:
+        """How many rows have a problem."""
+        return len({problem.row for problem in self.problems})
+
+
+def open_source(source: Source, settings: Settings) -> Sheet:
+    """The sheet, ready to be read. SheetError if it is no table of tokens."""
+    return open_sheet(
+        source.path,
+        worksheet=source.worksheet,
+        mapping=source.mapping,
+        encoding=settings.encoding,
+        delimiter=settings.delimiter,
+        limits=settings.limits,
+    )
+
+
+def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
+    """Read and validate; what the journal must know of it, it is told."""
+    validator = validator_for(sheet.columns, settings)
+    patches: list[Patch] = []
+    problems: list[Problem] = []
+    totals: list[Row] = []
+    count = hidden = 0
+    for rows in in_transactions(sheet.rows(left_out=totals.append)):
+        found = [validator.check(row) for row in rows]
+        patches.extend(result for result in found if isinstance(result, Patch))
+        bad = [result for result in found if not isinstance(result, Patch)]
+        problems.extend(problem for result in bad for problem in result)
+        count += len(rows)
+        hidden += sum(row.number in sheet.hidden_rows for row in rows)
+        if journal:
+            journal.add_rows(rows)
+            journal.settle_rows((result[0].row, _invalid(result), None) for result in bad)
+    if not count:
+        raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
+    total_row = totals[0].number if totals else None
+    return Checked(sheet, count, patches, problems, hidden, total_row)
+
+
+def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:
+    """What reads the rows of a sheet with these columns."""
+    return Validator(
+        columns,
+        timezone=settings.timezone,
+        date_order=settings.date_order,
+        clear_marker=settings.clear_marker,
+    )
+
+
+def _invalid(problems: Sequence[Problem]) -> Outcome:
+    message = " | ".join(str(problem) for problem in problems)
+    return Outcome(Status.INVALID, message, code="invalid_row")
+
+
+def refuse_if_strict(checked: Checked, settings: Settings) -> None:
+    """SheetError if a row is invalid and its person wants all or nothing."""
+    if settings.strict and checked.problems:
+        raise SheetError(
+            f"{checked.sheet.name}: {checked.invalid_rows} of {checked.rows} rows are invalid and "
+            "--strict is set: nothing was sent; `token-batch check` lists every problem"
+        )

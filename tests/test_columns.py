@@ -152,3 +152,23 @@ def test_two_columns_of_one_meaning_are_refused_by_their_letters() -> None:
 def test_a_sheet_that_names_no_token_is_refused() -> None:
     with pytest.raises(SheetError, match="no column names the token"):
         recognise(["Comment", "Active"])
+
+
+@pytest.mark.parametrize(
+    "heading",
+    [
+        *("validFrom (Europe/Kopenhagen)", "validFrom (localtime)", "Gyldig fra (dd-mm-åååå)"),
+        *("validFrom [UTC]", "comment (Europe/Oslo)", "Kommentar (intern)"),
+    ],
+)
+def test_a_known_heading_with_a_remark_is_no_column_to_ignore(heading: str) -> None:
+    with pytest.raises(SheetError, match="is nearly"):
+        recognise(["id", heading])
+
+
+@pytest.mark.parametrize(
+    "heading", ["validFrom (Europe/Copenhagen)", "Gyldig fra ( Europe/Copenhagen )"]
+)
+def test_a_heading_may_name_the_zone_of_its_dates(heading: str) -> None:
+    column = recognise(["id", heading])[1]
+    assert (column.meaning, column.zone) == (Field.VALID_FROM, "Europe/Copenhagen")

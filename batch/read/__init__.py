@@ -49,7 +49,7 @@ class Sheet:
         """The rows below the header that are not blank, the same ones at every call.
 
         Texts are exactly as in the file. A row with more cells than there are columns has
-        them all. A line of totals at the end is no row: `left_out` is told it. SheetError if a
+        them all. A line of totals at the end is no row: `left_out` is told of it. SheetError if a
         text file has been changed or has gone since it was opened.
         """
         with _named(self.name):
@@ -58,7 +58,7 @@ class Sheet:
                 if last:
                     yield last
                 last = row
-            if last and is_total(last):
+            if last and is_total(last, self.columns):
                 left_out(last)
             elif last:
                 yield last

@@ -132,13 +132,15 @@ def _widest(file: TextIO, delimiter: str, header_row: int, limits: Limits) -> in
     pandas must be told it, and would take a quote that closes too late, with the rows that then
     vanish in one cell, for text.
     """
-    number, width = 1, 0
+    number, width, rows = 1, 0, 0
     try:
         for cells in csv.reader(_lines(file), delimiter=delimiter, strict=True):
             width = max(width, len(cells))
             if width > limits.columns:
                 raise too_many_columns(f"row {number} has {len(cells):,} cells", limits)
-            if number - header_row > limits.rows:
+            if number > header_row and any(cells):
+                rows += 1
+            if rows > limits.rows:
                 raise too_many_rows(limits)
             number += 1
     except csv.Error as error:

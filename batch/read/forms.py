@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import zlib
 from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile, ZipFile
@@ -37,31 +38,25 @@ _WHAT_IT_IS = {
     "zip": "a zip archive",
 }
 
-_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")  # what an XLSX with a password consists of
 _LOOKED_AT = 4096  # bytes at the file's start
 _ZIP = b"PK\x03\x04"
-_STARTS: tuple[tuple[bytes, Form], ...] = (
-    (b"\x1f\x8b", "gz"),
-    (bytes.fromhex("d0cf11e0a1b11ae1"), "xls"),
-    # XLS before Excel 5 has no container: the start is that of its first record.
-    (b"\x09\x00\x04\x00", "xls"),
-    (b"\x09\x02\x06\x00", "xls"),
-    (b"\x09\x04\x06\x00", "xls"),
-)
-_MEMBERS: tuple[tuple[str, Form], ...] = (
-    ("xl/workbook.bin", "xlsb"),
-    ("[content_types].xml", "xlsx"),
-    ("content.xml", "ods"),
+_GZIP = b"\x1f\x8b"
+_COMPOUND = bytes.fromhex("d0cf11e0a1b11ae1")
+_BEFORE_EXCEL_5 = (b"\x09\x00\x04\x00", b"\x09\x02\x06\x00", b"\x09\x04\x06\x00")
+# What stands in a compound file's directory.
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+_WORKBOOK = ("Workbook".encode("utf-16-le"), "Book".encode("utf-16-le"))
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_OTHERS = (
+    ("<", "it is a web page or another text with markup, whatever its name says"),
+    ("mime-version:", "it is a web page, whatever its name says"),
+    ("%pdf", "it is a PDF"),
+    ("{\\rtf", "it is a text document"),
+    ("id;p", "it is a SYLK file"),
 )
 _SAVE = "open it in the program that made it and save it as an Excel workbook (.xlsx) or as CSV"
-_UNREADABLE: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "it is a PDF"),
-    (b"<html", "it is a web page, whatever its name says"),
-    (b"<!doctype html", "it is a web page, whatever its name says"),
-    (b"<table", "it is a web page, whatever its name says"),
-    (b"<?xml", "it is an XML file, not a workbook"),
-    (b"{\\rtf", "it is a text document"),
-)
+_DAMAGED = "it is damaged, or not what its name says: fetch it or save it again"
 
 
 def form_by_name(path: Path) -> Form:
@@ -76,50 +71,69 @@ def form_by_name(path: Path) -> Form:
     if content == form:
         return form
     if content == "csv" and not _is_text(path):
-        raise SheetError(
-            "it is no workbook, or a damaged one: open it in the program that made it and save it"
-            " again as .xlsx"
-        )
+        raise SheetError(f"{_DAMAGED} as .xlsx")
     raise SheetError(
         f"it is {_WHAT_IT_IS[content]} by its content: let its name end with .{content}"
     )
 
 
 def form_by_content(path: Path) -> Form:
-    """The form that the file's content has: text if nothing speaks for another one."""
-    with path.open("rb") as file:
-        start = file.read(_LOOKED_AT)
+    """The form that the file's content has: text if nothing speaks for another one.
+
+    SheetError if it is one that cannot be read.
+    """
+    start = _start_of(path)
     if not start:
         raise SheetError("it is empty")
     if start.startswith(_ZIP):
         return _archive(path)
-    found = next((form for mark, form in _STARTS if start.startswith(mark)), None)
-    if found == "xls" and _ENCRYPTED in path.read_bytes():
-        raise SheetError("it is protected with a password: save it without one")
-    if found:
-        return found
-    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for mark, what in _UNREADABLE:
-        if text.startswith(mark.lower()):
+    if start.startswith(_GZIP):
+        return "gz"
+    if start.startswith(_COMPOUND):
+        return _compound(path)
+    if start.startswith(_BEFORE_EXCEL_5):
+        return "xls"
+    encoding = "utf-16" if start.startswith(_UTF_16) else "utf-8-sig"
+    text = start.decode(encoding, "replace").lstrip().lower()
+    for beginning, what in _OTHERS:
+        if text.startswith(beginning):
             raise SheetError(f"{what}: {_SAVE}")
     return "csv"
 
 
-def _is_text(path: Path) -> bool:
+def _start_of(path: Path) -> bytes:
     with path.open("rb") as file:
-        start = file.read(_LOOKED_AT)
-    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return True
+        return file.read(_LOOKED_AT)
+
+
+def _is_text(path: Path) -> bool:
+    start = _start_of(path)
     likely = from_bytes(start).best()
-    return likely is not None and b"\0" not in start
+    return start.startswith(_UTF_16) or (likely is not None and b"\0" not in start)
 
 
 def _archive(path: Path) -> Form:
     try:
         with ZipFile(path) as archive:
             members = {name.lower() for name in archive.namelist()}
-    except BadZipFile as error:
-        raise SheetError(
-            "it is damaged, perhaps cut short on its way: fetch or save it again"
-        ) from error
-    return next((form for member, form in _MEMBERS if member in members), "zip")
+            kind = archive.read("mimetype") if "mimetype" in members else b""
+    except (BadZipFile, EOFError, KeyError, NotImplementedError, zlib.error) as error:
+        raise SheetError(_DAMAGED) from error
+    if "content.xml" in members:
+        if kind and b"spreadsheet" not in kind:
+            raise SheetError(f"it is an OpenDocument file, but no spreadsheet: {_SAVE}")
+        return "ods"
+    if "[content_types].xml" not in members:
+        return "zip"
+    if not any(name.startswith("xl/") for name in members):
+        raise SheetError(f"it is an Office document, but no workbook: {_SAVE}")
+    return "xlsb" if "xl/workbook.bin" in members else "xlsx"
+
+
+def _compound(path: Path) -> Form:
+    content = path.read_bytes()
+    if _ENCRYPTED in content:
+        raise SheetError("it is protected with a password: save it without one")
+    if not any(name in content for name in _WORKBOOK):
+        raise SheetError(f"it is a document of another program, not a workbook: {_SAVE}")
+    return "xls"

@@ -103,7 +103,8 @@ _MEANING = {
 _TOLD = frozenset(map(plain, TOLD))
 _NONE = (None, "")
 _DATES = {Field.VALID_FROM, Field.EXPIRES_AT}
-_WITH_ZONE = re.compile(r"(.*\S)\s*\(([^()]+)\)\s*")
+_WITH_ZONE = re.compile(r"(.*\S)\s*\(\s*([^()]+?)\s*\)\s*")
+_IN_BRACKETS = re.compile(r"\s*[(\[{][^()\[\]{}]*[)\]}]\s*$")
 
 
 def meaning_of(heading: str) -> Meaning | None:
@@ -119,9 +120,11 @@ def zone_of(heading: str) -> str | None:
     if not found or _MEANING.get(plain(found[1]), _NONE)[0] not in _DATES:
         return None
     try:
-        return ZoneInfo(found[2]).key
+        zone = ZoneInfo(found[2]).key
     except (KeyError, ValueError, OSError):
         return None
+    # Others, such as "localtime", are not the same on every machine.
+    return zone if "/" in zone or zone == "UTC" else None
 
 
 def is_told(heading: str) -> bool:
@@ -130,8 +133,15 @@ def is_told(heading: str) -> bool:
 
 
 def nearly(heading: str) -> tuple[str, Meaning] | None:
-    """The known heading that this unknown one was probably meant to be, and its meaning."""
-    written = plain(heading)
+    """The known heading that this unknown one was probably meant to be, and its meaning.
+
+    One with a remark in brackets was: whether that is a time zone that is misspelt, or a date's
+    form, does not matter.
+    """
+    written = plain(_IN_BRACKETS.sub("", heading))
+    if written in _MEANING:
+        meaning, word = _MEANING[written]
+        return word, meaning
     for spelling, (meaning, word) in _MEANING.items():
         if len(spelling) >= _SHORTEST_MISSPELT and _one_slip_apart(written, spelling):
             return word, meaning

@@ -20,6 +20,7 @@ from batch.read.workbooks.ods_values import ODF as _ODF
 from batch.read.workbooks.ods_values import OFFICE as _OFFICE
 from batch.read.workbooks.ods_values import TABLE as _TABLE
 from batch.read.workbooks.ods_values import Attributes, value_of
+from batch.read.workbooks.package import whole, whole_tags
 from batch.read.workbooks.worksheet import Area, Worksheet
 
 MOST_ROWS = 1 << 20  # of LibreOffice and of Excel
@@ -27,7 +28,7 @@ MOST_COLUMNS = 1 << 14
 
 _MOST_AREAS = 1 << 20  # merged in one table; a row repeated with one makes any number
 _MOST_SPACES = 1 << 15  # in one element; no program keeps more characters in a cell
-_BLOCK = 1 << 20  # bytes of XML in memory at a time
+_LONGEST_CELL = 1 << 20  # characters; no program keeps more than 65,535
 
 _TEXT = f"{_ODF}text:1.0 "
 _STYLE, _DRAWING = f"{_ODF}style:1.0 ", f"{_ODF}drawing:1.0 "
@@ -212,7 +213,7 @@ def _refuse_password(archive: ZipFile) -> None:
         parser = ParserCreate(namespace_separator=" ")
         parser.StartElementHandler = lambda tag, _: tags.add(tag)
         with archive.open(manifest) as xml:
-            parser.ParseFile(xml)
+            parser.Parse(whole(xml), True)
     if _ENCRYPTION in tags:
         raise SheetError("it is protected with a password: save it without one")
 
@@ -236,6 +237,7 @@ class _Reader:
         self._cell: Attributes = {}
         self._paragraphs: list[str] = []
         self._text: list[str] = []
+        self._length = 0  # of the cell's text so far
         self._starts: dict[str, Callable[[Attributes], object]] = {
             _A_STYLE: self._start_style,
             _TABLE_STYLE: self._start_table_style,
@@ -263,8 +265,8 @@ class _Reader:
         parser.StartElementHandler = self._start
         parser.CharacterDataHandler = self._characters
         parser.EndElementHandler = self._end
-        while block := xml.read(_BLOCK):
-            parser.Parse(block)
+        for tags in whole_tags(xml):
+            parser.Parse(tags)
             yield from self._found
             self._found.clear()
         parser.Parse(b"", True)
@@ -279,6 +281,7 @@ class _Reader:
 
     def _characters(self, text: str) -> None:
         if self._within[-1] is _MARKUP and not self._unread:
+            self._length += len(text)
             self._text.append(text)
 
     def _end(self, tag: str) -> None:
@@ -328,6 +331,7 @@ class _Reader:
     def _start_cell(self, cell: Attributes) -> None:
         self._cell = cell
         self._paragraphs = []
+        self._length = 0
 
     def _end_cell(self) -> None:
         cell = self._cell
@@ -357,6 +361,8 @@ class _Reader:
         self._text.append(_A_SPACE * count)
 
     def _end_paragraph(self) -> None:
+        if self._length + len(self._paragraphs) > _LONGEST_CELL:
+            raise SheetError("one of its cells is longer than any that a spreadsheet keeps")
         text = "".join(self._text)
         self._paragraphs.append(text if text.isprintable() else _as_meant(text))
         self._text.clear()

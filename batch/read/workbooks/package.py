@@ -1,4 +1,4 @@
-"""The archive that an XLSX, XLSM or XLSB workbook is: its parts, and how they are linked."""
+"""The archive that a workbook of today is: its parts, how they are linked, and their XML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import IO
 from xml.parsers.expat import ParserCreate
 from zipfile import ZipFile
 
+from batch.errors import SheetError
+
 Attributes = dict[str, str]
+
+_BLOCK = 1 << 20  # bytes of XML in memory at a time
+_LONGEST_TEXT = 1 << 24  # bytes between two tags; a cell holds 32,767 characters
+_LARGEST_PART = 1 << 24  # bytes of a part that is read as a whole
 
 
 class Package:
@@ -43,8 +49,34 @@ class Package:
             (local_name(tag), attributes)
         )
         with self.open(part) as xml:
-            parser.ParseFile(xml)
+            parser.Parse(whole(xml), True)
         return tags
+
+
+def whole(xml: IO[bytes]) -> bytes:
+    """A small part's XML. ValueError if it is not small."""
+    # In one piece: expat begins an unfinished tag anew for every piece that it is given.
+    content = xml.read(_LARGEST_PART + 1)
+    if len(content) > _LARGEST_PART:
+        raise ValueError("the part is larger than any of its kind")
+    return content
+
+
+def whole_tags(xml: IO[bytes]) -> Iterator[bytes]:
+    """A large part's XML in blocks, none of which ends within a tag.
+
+    SheetError if a text or a tag in it is longer than any that a spreadsheet keeps.
+    """
+    rest = b""
+    while block := xml.read(_BLOCK):
+        rest += block
+        end = rest.rfind(b"<")
+        if len(rest) - end > _LONGEST_TEXT:
+            raise SheetError("one of its cells is longer than any that a spreadsheet keeps")
+        if end > 0:
+            yield rest[:end]
+            rest = rest[end:]
+    yield rest
 
 
 def local_name(tag: str) -> str:

@@ -17,10 +17,8 @@ from xml.parsers.expat import ParserCreate
 
 from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
-from batch.read.workbooks.package import Attributes, Package, local_name
+from batch.read.workbooks.package import Attributes, Package, local_name, whole_tags
 
-_BLOCK = 1 << 20  # bytes of XML in memory at a time
-_LONGEST_TEXT = 1 << 24  # bytes between two tags; a cell holds 32,767 characters
 _MOST_CELLS = 25_000_000  # some 800 MB; a sheet of up to 26 columns never has much more
 # A cell beyond column Z that is neither <c …/> nor <c …></c>, as formatted empty cells are.
 _FILLED_BEYOND_Z = re.compile(rb"""r=["']([A-Z]{2,3})\d+["'][^<>]*(?<!/)>(?!</)""")
@@ -79,7 +77,7 @@ class _Signs:
     def __init__(self, xml: IO[bytes]) -> None:
         self.columns = 0
         self.of_cells = self.of_hidden = False
-        for tags in _whole_tags(xml):
+        for tags in whole_tags(xml):
             self._take(tags)
 
     def _take(self, tags: bytes) -> None:
@@ -92,7 +90,7 @@ class _Signs:
 def _last_row(xml: IO[bytes]) -> int:
     """The last row in which a cell is filled."""
     last = 0
-    for tags in _whole_tags(xml):
+    for tags in whole_tags(xml):
         last_value = max(tags.rfind(value) for value in _VALUES)
         start = tags.rfind(b" r=", 0, max(last_value, 0))
         if start >= 0 and (found := _ROW_OF_CELL.search(tags, start)):
@@ -102,25 +100,12 @@ def _last_row(xml: IO[bytes]) -> int:
 
 def _hidden(xml: IO[bytes]) -> Iterator[int]:
     number = 0
-    for tags in _whole_tags(xml):
+    for tags in whole_tags(xml):
         for attributes in _ROW.findall(tags):
             found = _NUMBER.search(attributes)
             number = int(found[1]) if found else number + 1
             if _HIDDEN.search(attributes):
                 yield number
-
-
-def _whole_tags(xml: IO[bytes]) -> Iterator[bytes]:
-    """The XML in blocks, none of which ends within a tag."""
-    rest = b""
-    while block := xml.read(_BLOCK):
-        rest += block
-        end = rest.rfind(b"<")
-        if len(rest) - end > _LONGEST_TEXT:
-            raise SheetError("one of its cells is longer than any that Excel keeps: shorten it")
-        yield rest[:end]
-        rest = rest[end:]
-    yield rest
 
 
 class _Cells:

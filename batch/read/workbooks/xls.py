@@ -14,6 +14,7 @@ from pathlib import Path
 
 import xlrd
 from xlrd.biffh import XLRDError
+from xlrd.compdoc import SIGNATURE, CompDoc
 
 from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
@@ -30,8 +31,10 @@ _NO_NUMBER = b"\xff\xff"
 def open_xls(path: Path) -> Xls:
     """Open the workbook. SheetError if it has a password, is damaged or none at all."""
     with _translated():
+        content = path.read_bytes()
+        _refuse_loops(content)
         book = xlrd.open_workbook(
-            file_contents=path.read_bytes(),
+            file_contents=content,
             logfile=io.StringIO(),
             formatting_info=True,
             ragged_rows=True,
@@ -94,6 +97,8 @@ class Xls:
         return ""
 
     def _moment(self, serial: float) -> Cell:
+        if serial < 0:
+            return serial
         try:
             moment: datetime = xlrd.xldate.xldate_as_datetime(serial, self._book.datemode)
         except (OverflowError, ValueError):
@@ -101,6 +106,29 @@ class Xls:
         if serial < 1:
             return moment.time()
         return moment if moment.time() != time.min else moment.date()
+
+
+def _refuse_loops(content: bytes) -> None:
+    """XLRDError if the sectors of a stream lead back to themselves: xlrd would follow them for
+    ever.
+    """
+    if content.startswith(SIGNATURE):
+        container = CompDoc(content, logfile=io.StringIO())
+        for successors in (container.SAT, container.SSAT):
+            if _has_loop(successors):
+                raise XLRDError("its sectors form a loop")
+
+
+def _has_loop(successors: Sequence[int]) -> bool:
+    walked = [0] * len(successors)  # by which walk a sector was reached, from 1
+    for walk, start in enumerate(range(len(successors)), 1):
+        sector = start
+        while 0 <= sector < len(successors) and not walked[sector]:
+            walked[sector] = walk
+            sector = successors[sector]
+        if 0 <= sector < len(successors) and walked[sector] == walk:
+            return True
+    return False
 
 
 def _is_calculated(book: xlrd.book.Book) -> bool:

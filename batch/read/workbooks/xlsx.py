@@ -20,15 +20,17 @@ from python_calamine import (
 
 from batch.errors import SheetError
 from batch.models import Cell, Row
-from batch.read.workbooks.package import Package
+from batch.read.workbooks.package import Package, whole_tags
 from batch.read.workbooks.unshown import Unshown, look_up
 from batch.read.workbooks.worksheet import Area, Worksheet
+
+_MOST_TEXTS = 10_000_000  # some 500 MB
 
 
 def open_xlsx(path: Path) -> Xlsx:
     """Open the workbook. SheetError if it is none, or a damaged one."""
     with _translated():
-        _refuse_false_sizes(path)
+        _refuse_what_has_no_bounds(path)
         return Xlsx(path, CalamineWorkbook.from_path(path))
 
 
@@ -116,18 +118,19 @@ def _from_one(place: tuple[int, int]) -> tuple[int, int]:
     return row + 1, column
 
 
-def _refuse_false_sizes(path: Path) -> None:
-    """BadZipFile if a part is larger than the archive says. Worksheets are checked when they are
-    looked into; calamine believes the others and would unpack them without end.
+def _refuse_what_has_no_bounds(path: Path) -> None:
+    """SheetError if the texts that cells share are too many or too long, BadZipFile if a part is
+    larger than the archive says. Worksheets are checked when they are looked into; calamine
+    believes the others, and would unpack them without end.
     """
     with ZipFile(path) as archive:
         for member in archive.infolist():
-            if member.filename.lower().endswith((".xml", ".rels")) and (
-                "worksheets/sheet" not in member.filename.lower()
-            ):
+            name = member.filename.lower()
+            if name.endswith((".xml", ".rels")) and "worksheets/sheet" not in name:
                 with archive.open(member) as content:
-                    while content.read(1 << 20):
-                        pass
+                    texts = sum(tags.count(b"<si") for tags in whole_tags(content))
+                if texts > _MOST_TEXTS:
+                    raise SheetError(f"its cells share more than {_MOST_TEXTS:,} texts")
 
 
 @contextmanager

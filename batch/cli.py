@@ -21,7 +21,7 @@ import typer
 from pydantic import SecretStr
 
 from batch import __version__, documents, run, settings
-from batch.checked import Source
+from batch.check import Source
 from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBatchError, UsageError
 from batch.interruption import INTERRUPTED
 from batch.models import DateOrder, Selection, Status
@@ -270,7 +270,9 @@ def resume(
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(help="The file to write: .xlsx, or .csv.")],
-    customer: Annotated[int | None, _panel("--customer", "Only this customer's tokens.")] = None,
+    customer: Annotated[
+        int | None, _panel("--customer", "Only this customer's tokens.", min=1)
+    ] = None,
     type_: Annotated[
         str | None, _panel("--type", "Only tokens of this type: rfid, virtual or vehicleId.")
     ] = None,

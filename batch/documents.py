@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from pydantic_core import to_json
 
-from batch.checked import Checked
+from batch.check import Checked
 from batch.export import LeftEmpty
 from batch.models import Field, Problem, Status, Value
 from batch.report import Summary
@@ -24,6 +24,7 @@ class CheckDocument:
     rows: int
     invalid_rows: int
     ignored_columns: Sequence[str]
+    unheaded_columns: Sequence[str]
     hidden_rows: int
     total_row: int | None
     problems: Sequence[Problem]
@@ -98,6 +99,7 @@ def of_check(checked: Checked) -> CheckDocument:
         rows=checked.rows,
         invalid_rows=checked.invalid_rows,
         ignored_columns=[column.header for column in sheet.columns if column.is_ignored],
+        unheaded_columns=checked.unheaded,
         hidden_rows=checked.hidden_rows,
         total_row=checked.total_row,
         problems=checked.problems,

@@ -9,6 +9,7 @@ NOT_CALCULATED = "#GETTING_DATA"
 
 _FIRST_LETTERS = "'=+-@\t\r"
 _TAKEN_FOR_A_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED = re.compile(r'="((?:[^"]|"")*)"')
 _MADE_HARMLESS = re.compile(r"'+[=+\-@\t\r]")
 
 
@@ -29,7 +30,15 @@ def as_it_was(text: str) -> str:
     return text[1:] if _MADE_HARMLESS.match(text) else text
 
 
-def kept(text: str) -> str:
+def as_shown(text: str) -> str:
+    """What a spreadsheet shows of a text file's cell: of ="00123", which keeps the zeros there,
+    00123. Any other text is as it was before `harmless`.
+    """
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[1].replace('""', '"') if quoted else as_it_was(text)
+
+
+def harmless_in_workbook(text: str) -> str:
     """The text as it can be written to a cell of a workbook that is typed as text.
 
     No spreadsheet takes such a cell for a formula. Only a text that looks as if it had been made

@@ -77,7 +77,8 @@ class Lookup:
         """Every token that is selected, by ascending id.
 
         A token deleted while pages are read moves those after it to earlier places, where one
-        may be passed by: such a listing is read again. Unavailable when no listing holds still.
+        may be passed by: a listing whose count changed is read again. Unavailable when the count
+        of none holds still.
         """
         for _ in range(_LISTINGS):
             pages: list[Page] = []

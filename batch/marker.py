@@ -1,9 +1,26 @@
-"""The clear marker, and how a text that reads like it is told from it.
+"""What a field's value is as a sheet's text, and the marker that empties a field.
 
-An apostrophe before such a text says that it is the text that is meant: 'NULL stores NULL.
+An apostrophe before a text that reads like the marker says that it is the text that is meant:
+'NULL stores NULL.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
+
+from batch.models import Value, iso
+
+
+def said(value: Value, marker: str) -> str:
+    """The value as a cell says it that is read again where `marker` empties a field."""
+    match value:
+        case None | "":
+            return marker
+        case bool():
+            return str(value).lower()
+        case datetime():
+            return iso(value)
+    return literal(str(value), marker)
 
 
 def literal(text: str, marker: str) -> str:

@@ -446,9 +446,10 @@ class Requests:
 class About(BaseModel):
     """What a run is about: from which sheet, to which account, by whom, and how far it came.
 
-    `headers` are the sheet's. `confirmed_at` is None until its person said yes; before that
-    nothing is sent. `stopped`: why it ended before every row had an outcome, else empty.
-    `seconds` and `requests` are those of all sittings together.
+    `headers` are the sheet's. `hidden_rows`: how many of its rows are not to be seen there.
+    `total_row`: the number of a line of totals, which is no row. `confirmed_at` is None until its
+    person said yes; before that nothing is sent. `stopped`: why it ended before every row had an
+    outcome, else empty. `seconds` and `requests` are those of all sittings together.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -457,6 +458,8 @@ class About(BaseModel):
     sheet: str
     sha256: str
     headers: list[str]
+    hidden_rows: int = 0
+    total_row: int | None = None
     clear_marker: str
     base_url: str
     who: str

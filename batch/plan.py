@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -28,6 +29,9 @@ from batch.models import (
 )
 
 T = TypeVar("T")
+
+_ENCODINGS = ("utf-8", "cp850", "cp437", "mac_roman")  # in which a file may be taken for cp1252
+_LOST = frozenset("?\ufffd")  # what stands in the place of a letter that an encoding lacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class Named:
         self._by_id: dict[int, Token] = {}
         self._by_label: defaultdict[str, list[Token]] = defaultdict(list)
         self._by_uid: defaultdict[str, list[Token]] = defaultdict(list)
+        self._with_zeros: defaultdict[str, list[Token]] = defaultdict(list)
         for patch in patches:
             self._want(patch.ref)
 
@@ -114,8 +119,11 @@ class Named:
         """Keep the token if a patch names it; the latest word about a token counts."""
         if token.id in self.ids:
             self._by_id[token.id] = token
-        if token.identifier.label in self._labels:
-            _replace(self._by_label[token.identifier.label], token)
+        label = token.identifier.label
+        if label in self._labels:
+            _replace(self._by_label[label], token)
+        elif label and label[0] == "0" and (bare := label.lstrip("0")) in self._labels:
+            _replace(self._with_zeros[bare], token)
         if token.identifier.uid and (uid := plain_uid(token.identifier.uid)) in self._uids:
             _replace(self._by_uid[uid], token)
 
@@ -123,6 +131,8 @@ class Named:
         """The one token that all given names point to, or why there is none."""
         if ref.id is not None:
             return _agreeing(ref, self._by_id.get(ref.id))
+        if ref.label is not None and ref.label in self._with_zeros:
+            return _zeros_lost(ref, self._with_zeros[ref.label])
         labelled = self._by_label.get(ref.label, []) if ref.label is not None else None
         carded = self._by_uid.get(plain_uid(ref.uid), []) if ref.uid is not None else None
         return _only_one(ref, labelled, carded)
@@ -237,6 +247,13 @@ def _not_found(ref: TokenRef) -> Outcome:
     return Outcome(Status.NOT_FOUND, f"there is no token with {ref}", code="no_such_token")
 
 
+def _zeros_lost(ref: TokenRef, others: list[Token]) -> Outcome:
+    """A spreadsheet drops the zeros before a number: which of the cards is meant is not known."""
+    labels = ", ".join(str(token.identifier.label) for token in others)
+    message = f"{ref} may be {labels} without its zeros: write the label as text, or name the id"
+    return Outcome(Status.INVALID, message, code="ambiguous")
+
+
 def _disagree(message: str) -> Outcome:
     return Outcome(
         Status.INVALID,
@@ -258,9 +275,9 @@ def _compare(
     rows = []
     for patch in patches:
         differing = _differing(token, patch.changes)
-        damage = _letters_lost(token, differing)
+        damage = _spoilt(token, differing)
         if damage:
-            outcome = Outcome(Status.INVALID, damage, code="letters_lost")
+            outcome = Outcome(Status.INVALID, damage, code="letters_spoilt")
             settled.append(Settled(patch.row, outcome, token))
         elif differing:
             changes = {**changes, **differing} if changes else differing
@@ -277,9 +294,9 @@ def _differing(token: Token, changes: Mapping[Field, Value]) -> Mapping[Field, V
     return changes if len(differing) == len(changes) else differing
 
 
-def _letters_lost(token: Token, changes: Mapping[Field, Value]) -> str:
-    """Which texts are the token's own but for question marks, as Excel writes the letters that an
-    old encoding does not have; empty when none is.
+def _spoilt(token: Token, changes: Mapping[Field, Value]) -> str:
+    """Which texts are the token's own but for letters that were spoilt when the sheet was saved;
+    empty when none is.
     """
     lost = [
         f"{name} {shown(old)} has become {shown(new)}"
@@ -290,17 +307,45 @@ def _letters_lost(token: Token, changes: Mapping[Field, Value]) -> str:
     ]
     if not lost:
         return ""
-    return f"{'; '.join(lost)}: letters were lost when the sheet was saved; save it as CSV UTF-8"
+    return (
+        f"{'; '.join(lost)}: letters were spoilt when the sheet was saved or opened; use CSV UTF-8 "
+        "or a workbook"
+    )
 
 
 def _is_garbled(old: str, new: str) -> bool:
-    if "?" not in new and "\ufffd" not in new:
+    """Whether the new text is the old one written in one encoding and read in another."""
+    if new == old or old.isascii():
         return False
-    letters = (re.escape(letter) for letter in old)
-    pattern = "".join(
-        letter if letter.isascii() else rf"(?:{letter}|[?\ufffd]{{1,2}})" for letter in letters
-    )
-    return new != old and re.fullmatch(pattern, new) is not None
+    return _is_misread(old, new) or _has_lost_letters(old, new)
+
+
+def _is_misread(old: str, new: str) -> bool:
+    for encoding in _ENCODINGS:
+        with suppress(UnicodeError):
+            if old.encode(encoding).decode("cp1252") == new:
+                return True
+    return False
+
+
+def _has_lost_letters(old: str, new: str) -> bool:
+    """Whether some letters have become one question mark or two, and nothing else."""
+    if not _LOST.intersection(new):
+        return False
+    ends = {0}  # how far the new text may reach with the old one's letters so far
+    for letter in old:
+        ends = {end for start in ends for end in _ends(letter, new, start)}
+    return len(new) in ends
+
+
+def _ends(letter: str, new: str, start: int) -> Iterator[int]:
+    if new[start : start + 1] == letter:
+        yield start + 1
+    if letter.isascii():
+        return
+    for end in (start + 1, start + 2):
+        if end <= len(new) and _LOST.issuperset(new[start:end]):
+            yield end
 
 
 def _clash(patches: list[Patch]) -> str:

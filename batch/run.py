@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from batch import __version__, export, plan, report
-from batch.checked import (
+from batch.check import (
     Checked,
     Source,
     check_sheet,
@@ -98,7 +98,7 @@ async def propose(source: Source, settings: Settings, audience: Audience) -> Pro
     checked = check(source, settings)
     refuse_if_strict(checked, settings)
     async with _connected(settings) as client:
-        with _nothing_sent():
+        with _nothing_done():
             return await _propose(checked, client, settings, audience)
 
 
@@ -115,7 +115,7 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
             Interruption(audience) as interruption,
             new_run(settings.reports, sheet.name, started_at) as journal,
         ):
-            with _nothing_sent():
+            with _nothing_done():
                 journal.note(started_at=started_at, **_facts(sheet, settings))
                 proposal = await _proposal(sheet, journal, client, settings, audience)
                 if not audience.confirm(proposal):
@@ -150,7 +150,7 @@ async def export_tokens(
     """The account's tokens as a sheet that, handed back untouched, changes nothing."""
     export.check_target(path, overwrite=overwrite)
     async with _connected(settings) as client:
-        with _nothing_sent():
+        with _nothing_done("written"):
             retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
             tokens = await Lookup(client, retrying, audience.reading).account(selection)
     left_empty = export.write(
@@ -219,13 +219,13 @@ async def _proposal(
 
 
 @contextmanager
-def _nothing_sent() -> Iterator[None]:
+def _nothing_done(done: str = "sent") -> Iterator[None]:
     try:
         yield
     except StopRun as error:
-        raise NothingSent(f"{error}; nothing was sent") from error
+        raise NothingSent(f"{error}; nothing was {done}") from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        raise Interrupted("interrupted; nothing was sent") from error
+        raise Interrupted(f"interrupted; nothing was {done}") from error
 
 
 def _record_plan(journal: Journal, made: plan.Plan) -> None:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.prompt import Confirm
 from rich.table import Table
 
-from batch.checked import Checked
+from batch.check import Checked
 from batch.models import Operation, Outcome, Rate, Status
 from batch.plan import Plan
 from batch.report import RunState, Summary
@@ -152,7 +152,9 @@ class Terminal:
     def show_check(self, checked: Checked) -> None:
         """What a sheet holds and what is wrong with it."""
         valid = checked.rows - checked.invalid_rows
-        self._say(f"{checked.sheet.name}: {valid:,} of {_counted(checked.rows, 'row')} valid")
+        self._say(
+            f"{_plain(checked.sheet.name)}: {valid:,} of {_counted(checked.rows, 'row')} valid"
+        )
         self._how_it_was_read(checked)
         self._problems([(problem.row, str(problem)) for problem in checked.problems])
 
@@ -161,7 +163,7 @@ class Terminal:
         plan = proposal.plan
         checked = proposal.checked
         self._say(
-            f"{checked.sheet.name}: {_counted(checked.rows, 'row')}, "
+            f"{_plain(checked.sheet.name)}: {_counted(checked.rows, 'row')}, "
             f"{_counted(len(plan.operations), 'token')} to change"
         )
         self._how_it_was_read(checked)
@@ -199,7 +201,7 @@ class Terminal:
     def show_export(self, exported: Exported) -> None:
         """What was written, and what was left out of it."""
         left_out = exported.left_empty
-        self._say(f"{_counted(exported.tokens, 'token')} written to {exported.path}")
+        self._say(f"{_counted(exported.tokens, 'token')} written to {_plain(str(exported.path))}")
         if left_out:
             shown = ", ".join(
                 f"{each.column} of token {each.token_id}" for each in left_out[:SHOWN]
@@ -241,6 +243,10 @@ class Terminal:
         ignored = [column.header for column in checked.sheet.columns if column.is_ignored]
         if ignored:
             self._say(f"Ignored columns: {_plain(', '.join(ignored))}")
+        if checked.unheaded:
+            columns = "column" if len(checked.unheaded) == 1 else "columns"
+            letters = ", ".join(checked.unheaded)
+            self._say(f"Ignored, for want of a heading: {columns} {letters}")
         if checked.hidden_rows:
             self._say(
                 f"Hidden rows: {checked.hidden_rows:,}, read like all others although a filter or "

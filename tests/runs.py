@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from batch import run
-from batch.checked import Source
+from batch.check import Source
 from batch.models import Field, Operation, Outcome
 from batch.run import Ended, Proposal
 from batch.settings import Settings, load

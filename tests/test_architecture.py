@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
-    ("checked", "folders", "interruption"),
+    ("check", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),
     ("files",),

@@ -20,7 +20,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from runs import FIRST, Quiet, settings_for
 
 from batch import run
-from batch.checked import Source
+from batch.check import Source
 from batch.errors import Unavailable, UsageError
 from batch.export import LeftEmpty
 from batch.models import Field, Identifier, Selection, Token
@@ -349,3 +349,20 @@ def test_an_account_that_never_keeps_still_is_not_exported_with_gaps(
             )
         assert isinstance(refused.value.__cause__, Unavailable)
         assert not (tmp_path / "fleet.csv").exists()
+
+
+def test_an_instant_before_all_spreadsheets_is_told_in_words(tmp_path: Path) -> None:
+    told_ = told(tmp_path, created_at="0001-01-01T10:00:00Z")
+    assert told_["createdAt"] == "0001-01-01T10:00:00.000Z"
+
+
+def test_what_no_file_can_hold_is_left_out_of_the_told_columns_too(tmp_path: Path) -> None:
+    for name in ("fleet.xlsx", "fleet.csv"):
+        assert exported([token(5, created_at="a\x00b")], tmp_path / name) == [
+            LeftEmpty(5, "createdAt")
+        ]
+
+
+def test_a_place_where_nothing_can_be_written_is_told(api: SimulatedApi) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        export(api, Path("/proc/fleet.xlsx"), reports=Path("reports"))

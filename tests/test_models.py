@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -194,10 +193,8 @@ def test_the_fields_with_doubtful_defaults_are_those_of_the_reference() -> None:
 
 @pytest.mark.parametrize("fact", [token(), Row(2, ()), Rate(1, 1.0), TokenRef(id=1)])
 def test_facts_cannot_be_changed(fact: Any) -> None:
-    name = dataclasses.fields(fact)[0].name
-
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(fact, name, 9)
+    with pytest.raises(AttributeError):  # a dataclass's FrozenInstanceError is one
+        setattr(fact, next(iter(type(fact).__annotations__)), 9)
 
 
 # What people read

@@ -643,3 +643,54 @@ def test_the_order_in_which_tokens_go_by_does_not_matter(order: tuple[int, ...])
     ]
 
     assert planned(patches, [tokens[place] for place in order]) == planned(patches, tokens)
+
+
+# Letters that were spoilt on the way
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "R?d bil, ?lborg",
+        "R\ufffdd bil, \ufffdlborg",
+        "Rød bil, Ålborg".encode().decode("cp1252"),
+        "R??d bil, ??lborg",
+    ],
+)
+def test_the_tokens_own_text_with_spoilt_letters_is_no_change(spoilt: str) -> None:
+    made = planned([patch(2, {Field.COMMENT: spoilt})], [token(comment="Rød bil, Ålborg")])
+    assert made.operations == []
+    assert made.settled[0].outcome.code == "letters_spoilt"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Rød bil", "Rød bil?"),
+        ("Rød bil", "R?d bus"),
+        ("really", "really?"),
+        ("Rød bil", "Blå bil"),
+        (None, "what?"),
+    ],
+)
+def test_another_text_with_a_question_mark_is_a_change(old: str | None, new: str) -> None:
+    made = planned([patch(2, {Field.COMMENT: new})], [token(comment=old)])
+    assert [operation.changes for operation in made.operations] == [{Field.COMMENT: new}]
+
+
+@pytest.mark.timeout(5)
+def test_a_text_of_spoilt_letters_alone_is_seen_at_once() -> None:
+    made = planned([patch(2, {Field.COMMENT: "?" * 100})], [token(comment="汉" * 100)])
+    assert made.settled[0].outcome.code == "letters_spoilt"
+
+
+# Zeros that a spreadsheet has dropped
+
+
+@pytest.mark.parametrize("others", [["00123"], ["123", "0123"]])
+def test_a_label_that_may_have_lost_its_zeros_names_no_token(others: list[str]) -> None:
+    tokens = [token(place, label=label) for place, label in enumerate(others, 1)]
+    made = planned([patch(2, {Field.COMMENT: "x"}, TokenRef(label="123"))], tokens)
+    assert made.operations == []
+    assert made.settled[0].outcome.code == "ambiguous"
+    assert others[-1] in made.settled[0].outcome.message

@@ -286,3 +286,31 @@ def as_wide_as_the_header(row: list[str]) -> tuple[str, ...]:
 def _is_no_utf8(content: bytes) -> bool:
     text = content.decode("utf-8", errors="surrogateescape")
     return all(character.isascii() or character >= "\ud800" for character in text)
+
+
+def test_a_text_kept_by_a_formula_is_what_excel_shows(tmp_path: Path) -> None:
+    content = 'label,comment\n="00123","=""say """"hi"""""""\n=A1,=""\n'
+    assert rows_of(written(tmp_path, content)) == [
+        (2, ("00123", 'say "hi"')),
+        (3, ("=A1", "")),
+    ]
+
+
+def test_the_title_above_the_headings_may_be_a_known_word(tmp_path: Path) -> None:
+    content = "RFID;;\nuid;comment;isActive\n04AB;x;nej\n"
+    assert open_sheet(written(tmp_path, content)).header_row == 2
+
+
+def test_a_line_of_groups_above_the_headings_is_no_header(tmp_path: Path) -> None:
+    content = "Kunde;;Aktiv;\nlabel;customerId;isActive;note\nDK-1;7;nej;x\n"
+    assert open_sheet(written(tmp_path, content)).header_row == 2
+
+
+def test_words_in_the_rows_never_make_one_of_them_the_header(tmp_path: Path) -> None:
+    content = "id;status;kind\n100001;aktiv;rfid\n"
+    assert open_sheet(written(tmp_path, content)).header_row == 1
+
+
+def test_a_file_that_was_opened_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    spoilt = "\ufeffid,comment\n1,ø\n".encode().decode("cp1252")
+    assert "opened in another encoding" in refusal(written(tmp_path, spoilt))

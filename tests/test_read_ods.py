@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
 from batch.models import Cell
-from batch.read.workbooks.ods import MOST_COLUMNS, MOST_ROWS, open_ods
-from batch.read.workbooks.worksheet import Area, Worksheet
+from batch.read.workbooks.ods import open_ods
+from batch.read.workbooks.worksheet import MOST_COLUMNS, MOST_ROWS, Area, Worksheet
 
 SHEETS = Path(__file__).parent / "sheets"
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import tracemalloc
 import zipfile
 from datetime import date, datetime, time, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
+import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_workbooks import CARDS, write_cards
@@ -334,3 +336,106 @@ def test_a_stray_cell_that_takes_no_memory_costs_no_row(
     path = with_stray_cell(tmp_path, row, column)
 
     assert [found.number for found in open_sheet(path).rows()] == sorted({2, row})
+
+
+def with_formulas(folder: Path, *results: float) -> Path:
+    """As xlsxwriter saves it: a formula has the result 0, unless another is given."""
+    with xlsxwriter.Workbook(folder / "formulas.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "isActive"])
+        for row, result in enumerate(results, 1):
+            sheet.write_number(row, 0, 100_000 + row)
+            sheet.write_formula(row, 1, f"=IF(A{row + 1}>0,1,0)", value=result)
+    return folder / "formulas.xlsx"
+
+
+def test_the_zeros_of_a_program_that_calculates_nothing_are_no_results(tmp_path: Path) -> None:
+    rows = rows_of(open_sheet(with_formulas(tmp_path, 0, 0)))
+    assert [cells[1] for _, cells in rows] == [NOT_CALCULATED] * 2
+
+
+def test_a_zero_beside_another_result_is_a_result(tmp_path: Path) -> None:
+    rows = rows_of(open_sheet(with_formulas(tmp_path, 0, 1)))
+    assert [cells[1] for _, cells in rows] == [0, 1]
+
+
+@pytest.mark.parametrize("value", ["<![CDATA[100002]]>", "1000<!-- -->02"])
+def test_a_value_that_calamine_would_miss_is_refused(tmp_path: Path, value: str) -> None:
+    path = with_xml(saved(tmp_path, ["id"], [100001]), "<v>100001</v>", f"<v>{value}</v>")
+    assert "no spreadsheet writes" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        (r'<row r="2"', '<row r="4294967295"'),
+        (r'r="A2"', 'r="A99999999"'),
+        (r'r="A2"', 'r="xfd100000"'),
+        (r'r="A2"', 'r = "XFD100000"'),
+    ],
+)
+def test_a_cell_beyond_all_rows_however_it_is_written_is_refused(
+    tmp_path: Path, pattern: str, replacement: str
+) -> None:
+    path = with_xml(saved(tmp_path, ["id"], [100001]), pattern, replacement)
+    told = refusal(path)
+    assert "beyond the last row or column" in told or "delete the columns and rows" in told
+
+
+def test_of_many_worksheets_only_the_one_with_the_table_is_kept(tmp_path: Path) -> None:
+    book = Workbook()
+    first_sheet(book).append(["id"])
+    first_sheet(book).append([100001])
+    for place in range(4):
+        book.create_sheet(f"Notes {place}").cell(200_000, 26, "stray")
+    book.save(tmp_path / "many.xlsx")
+    tracemalloc.start()
+    sheet = open_sheet(tmp_path / "many.xlsx")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (sheet.worksheet, peak < 100 << 20) == ("Sheet", True)
+
+
+def test_a_table_on_a_hidden_worksheet_is_told(tmp_path: Path) -> None:
+    told = refusal(with_sheets(tmp_path, hidden_Fleet=["id", "comment"]))
+    assert 'read by name (--sheet): "Fleet"' in told
+
+
+def damaged(folder: Path, offset: int, value: bytes) -> Path:
+    """A workbook of which the archive's directory says something else about a part."""
+    content = bytearray(saved(folder, ["id"], [100001]).read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + offset : entry + offset + len(value)] = value
+    (folder / "damaged.xlsx").write_bytes(content)
+    return folder / "damaged.xlsx"
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "said"),
+    [
+        (6, b"\xff\x00", "it is damaged"),  # the version that unpacks it
+        (46, b"\xff\xfe", "it is damaged"),  # its name
+        (42, b"\xff\xff\xff\x7f", "damaged"),  # where it begins
+    ],
+)
+def test_a_damaged_archive_is_refused(tmp_path: Path, offset: int, value: bytes, said: str) -> None:
+    path = damaged(tmp_path, offset, value)
+    if offset == 46:
+        content = bytearray(path.read_bytes())
+        entry = content.rindex(b"PK\x01\x02")
+        content[entry + 9] |= 0x08  # names are UTF-8
+        path.write_bytes(content)
+    assert said in refusal(path)
+
+
+def test_a_locked_part_is_told_as_a_password(tmp_path: Path) -> None:
+    path = saved(tmp_path, ["id"], [100001])
+    content = path.read_bytes()
+    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = 0
+        while (start := content.find(mark, start)) >= 0:
+            place = start + offset
+            content = content[:place] + bytes([content[place] | 1]) + content[place + 1 :]
+            start += 4
+    (tmp_path / "locked.xlsx").write_bytes(content)
+    assert "protected with a password" in refusal(tmp_path / "locked.xlsx")

@@ -552,6 +552,8 @@ def test_the_summary_is_json_with_the_facts_of_the_run(journal: Journal) -> None
         "finished_at": "2026-01-02T00:00:00Z",
         "stopped": "",
         "rows": 0,
+        "hidden_rows": 0,
+        "total_row": None,
         "counts": {status.value: 0 for status in Status},
         "operations": 3,
         "requests": {"total": 9, "reads": 4, "writes": 5, "retries": 1, "refusals_429": 2},

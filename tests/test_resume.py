@@ -29,7 +29,7 @@ from runs import (
 )
 
 from batch import run
-from batch.checked import Source
+from batch.check import Source
 from batch.errors import (
     BusyError,
     Interrupted,

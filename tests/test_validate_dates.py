@@ -105,6 +105,12 @@ def test_a_time_is_taken_in_its_own_zone_or_else_in_that_of_the_sheet(
     assert expected == found.time().isoformat(timespec="milliseconds")
 
 
+@pytest.mark.parametrize("text", ["2026-12-31 00:00:00", "2026-12-31 00:00:00.000"])
+def test_a_day_as_programs_write_it_is_refused_where_it_would_end_too_early(text: str) -> None:
+    assert instant(text, field=Field.VALID_FROM) == datetime(2026, 12, 31, tzinfo=UTC)
+    assert "2026-12-31 for the end of that day" in problem(text, field=Field.EXPIRES_AT).accepted
+
+
 def test_midnight_written_out_in_a_text_is_that_time() -> None:
     expected = datetime(2026, 12, 31, tzinfo=UTC)
     assert expected == instant("2026-12-31T00:00", field=Field.EXPIRES_AT)

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from batch.export.columns import COLUMNS, ExportColumn
-from batch.marker import literal
+from batch.marker import literal, said
 from batch.models import Cell, Field, Key, Token, Value, iso
 
 T = TypeVar("T", bound=Cell)
 
 Says = Callable[[Field | Key, Cell, Value], bool]
 
+_FIRST_YEAR = 1900  # of a spreadsheet's calendar
 _EXACT_DIGITS = 15  # of a number in a spreadsheet
 # What a workbook cannot hold, or what one spreadsheet or another drops when it saves.
 _ALTERED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -38,7 +39,7 @@ def text_cells(
     token: Token, marker: str, says: Says, left_empty: list[LeftEmpty]
 ) -> tuple[str, ...]:
     """The token as a line of a text file."""
-    return tuple(_cells(token, lambda _, value: [_as_text(value, marker)], says, left_empty))
+    return tuple(_cells(token, lambda _, value: [said(value, marker)], says, left_empty))
 
 
 def workbook_cells(
@@ -73,7 +74,7 @@ def _cells(
 
 def _is_said(token: Token, column: ExportColumn, cell: Cell, value: Value, says: Says) -> bool:
     if column.meaning is None:
-        return True
+        return not isinstance(cell, str) or cell.isprintable()
     if column.meaning is Field.VALID_FROM and _ends_before_it_starts(token):
         return False  # a row that says both is refused, for most often it is a slip
     return says(column.meaning, cell, value)
@@ -107,17 +108,6 @@ def _told(instant: Any) -> Value:
     return found if found.tzinfo else str(instant)
 
 
-def _as_text(value: Value, marker: str) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case datetime():
-            return iso(value)
-        case str():
-            return literal(value, marker)
-    return str(value)
-
-
 def _in_a_workbook(
     column: ExportColumn, value: Value, zone: ZoneInfo, marker: str
 ) -> Iterator[Cell]:
@@ -139,10 +129,10 @@ def _moment(column: ExportColumn, instant: datetime, zone: ZoneInfo) -> Iterator
     except OverflowError:  # at either end of the calendar
         yield iso(instant)
         return
-    if local.time() == _WHOLE_DAY.get(column.meaning):
+    if local.time() == _WHOLE_DAY.get(column.meaning) and local.year > _FIRST_YEAR:
         yield local.date()
     # A spreadsheet keeps a midnight as its date alone, and may round the last moments of its
     # calendar away.
-    if local.time() != time.min and local.year < local.max.year:
+    if local.time() != time.min and _FIRST_YEAR < local.year < local.max.year:
         yield local
     yield iso(instant)

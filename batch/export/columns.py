@@ -39,48 +39,59 @@ _TEXT = f"a text of at most {TEXT_LIMIT} characters"
 _NUMBER = "a whole number"
 _OR_EMPTIED = ", or the clear marker to empty it"
 
+
+def _field(name: Field, kind: Kind, about: str, accepted: str) -> ExportColumn:
+    return ExportColumn(name, name, kind, about, accepted)
+
+
 COLUMNS = (
     ExportColumn("id", Key.ID, Kind.NUMBER, "The token's number. It says which token a row is."),
     ExportColumn("label", Key.LABEL, Kind.TEXT, "What is printed on the card. Checked, if kept."),
     ExportColumn("uid", Key.UID, Kind.TEXT, "What the chip answers. Checked, if kept."),
     ExportColumn("type", None, Kind.TEXT, "An RFID card, an app identity (virtual) or a vehicle."),
-    ExportColumn(
-        *(Field.CUSTOMER_ID, Field.CUSTOMER_ID, Kind.NUMBER),
-        *("The customer who is billed: another number, another company's invoice.", _NUMBER),
+    _field(
+        Field.CUSTOMER_ID,
+        Kind.NUMBER,
+        "The customer who is billed: another number, another company's invoice.",
+        _NUMBER,
     ),
-    ExportColumn(
-        *(Field.APP_USER_ID, Field.APP_USER_ID, Kind.NUMBER),
-        *("The user of the app to whom the token belongs.", _NUMBER),
+    _field(
+        Field.APP_USER_ID, Kind.NUMBER, "The user of the app to whom the token belongs.", _NUMBER
     ),
-    ExportColumn(
-        *(Field.VALID_FROM, Field.VALID_FROM, Kind.DATE),
-        *("When the token begins to work. A date alone is the start of that day.", _DATE),
+    _field(
+        Field.VALID_FROM,
+        Kind.DATE,
+        "When the token begins to work. A date alone is the start of that day.",
+        _DATE,
     ),
-    ExportColumn(
-        *(Field.EXPIRES_AT, Field.EXPIRES_AT, Kind.DATE),
+    _field(
+        Field.EXPIRES_AT,
+        Kind.DATE,
         "When it stops working; empty: never. A date alone is the end of that day.",
         _DATE + _OR_EMPTIED,
     ),
-    ExportColumn(
-        *(Field.IS_ACTIVE, Field.IS_ACTIVE, Kind.SWITCH),
-        *("Whether the token works at all. A lost card: no.", _SWITCH),
+    _field(
+        Field.IS_ACTIVE, Kind.SWITCH, "Whether the token works at all. A lost card: no.", _SWITCH
     ),
-    ExportColumn(
-        *(Field.ROAMING_ENABLED, Field.ROAMING_ENABLED, Kind.SWITCH),
-        *("Whether it works at other operators' chargers.", _SWITCH),
+    _field(
+        Field.ROAMING_ENABLED,
+        Kind.SWITCH,
+        "Whether it works at other operators' chargers.",
+        _SWITCH,
     ),
-    ExportColumn(
-        *(Field.PRIORITY_CHARGING_ENABLED, Field.PRIORITY_CHARGING_ENABLED, Kind.SWITCH),
-        *("Whether it is served before others where power is short.", _SWITCH),
+    _field(
+        Field.PRIORITY_CHARGING_ENABLED,
+        Kind.SWITCH,
+        "Whether it is served before others where power is short.",
+        _SWITCH,
     ),
-    ExportColumn(
-        *(Field.BILLING_REFERENCE, Field.BILLING_REFERENCE, Kind.TEXT),
-        *("What the invoice says beside the token.", _TEXT + _OR_EMPTIED),
+    _field(
+        Field.BILLING_REFERENCE,
+        Kind.TEXT,
+        "What the invoice says beside the token.",
+        _TEXT + _OR_EMPTIED,
     ),
-    ExportColumn(
-        *(Field.COMMENT, Field.COMMENT, Kind.TEXT),
-        *("A note of your own.", _TEXT + _OR_EMPTIED),
-    ),
+    _field(Field.COMMENT, Kind.TEXT, "A note of your own.", _TEXT + _OR_EMPTIED),
     ExportColumn("createdAt", None, Kind.DATE, "When the token was made."),
     ExportColumn("updatedAt", None, Kind.DATE, "When it was last changed, before this export."),
 )

@@ -9,12 +9,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from xlsxwriter import Workbook
+from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
+from batch.errors import UsageError
 from batch.export.columns import COLUMNS, ExportColumn, Kind
 from batch.files import replacing
-from batch.formulas import kept
+from batch.formulas import harmless_in_workbook
 from batch.models import Cell, column_letter
 
 _NUMBER_FORMATS = {
@@ -23,6 +25,7 @@ _NUMBER_FORMATS = {
     Kind.DATE: "yyyy-mm-dd hh:mm:ss",  # the same in every country
     Kind.SWITCH: "@",
 }
+_MOST_ROWS = (1 << 20) - 1  # below the header
 _DAY = "yyyy-mm-dd"
 # Shown to the millisecond: LibreOffice saves as CSV what it shows, and cuts what it does not.
 _TO_THE_MILLISECOND = "yyyy-mm-dd hh:mm:ss.000"
@@ -42,12 +45,22 @@ _HOW_TO = (
 
 
 def write_workbook(path: Path, rows: Sequence[Sequence[Cell]], zone: ZoneInfo) -> None:
-    """Write the tokens' rows, and a second sheet that explains the columns. OSError."""
-    with replacing(path) as temporary:
-        options = {"constant_memory": True, "default_date_format": _DAY}
-        with Workbook(temporary, options) as book:
-            _write_tokens(book, book.add_worksheet("Tokens"), rows, zone)
-            _write_explanation(book, book.add_worksheet("Columns"), zone)
+    """Write the tokens' rows, and a second sheet that explains the columns.
+
+    OSError if it cannot be written, UsageError if there are more than a worksheet holds.
+    """
+    if len(rows) > _MOST_ROWS:
+        raise UsageError(
+            f"{len(rows):,} tokens are more than a worksheet holds: export them as .csv, or a part"
+            " of them (--customer, --type)"
+        )
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            with Workbook(file, {"constant_memory": True}) as book:
+                _write_tokens(book, book.add_worksheet("Tokens"), rows, zone)
+                _write_explanation(book, book.add_worksheet("Columns"), zone)
+        except FileCreateError as error:
+            raise OSError(*error.args[0].args) from error
 
 
 def _write_tokens(
@@ -88,7 +101,7 @@ def _write(
         case "":
             pass  # formatted by its column
         case str():
-            sheet.write_string(number, place, kept(cell), formats["usual"])
+            sheet.write_string(number, place, harmless_in_workbook(cell), formats["usual"])
         case datetime():
             exact = "exact" if cell.microsecond else "usual"
             sheet.write_datetime(number, place, cell, formats[exact])

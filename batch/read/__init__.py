@@ -4,26 +4,23 @@ of what the cells mean.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from batch.errors import SheetError
 from batch.models import USUAL_LIMITS, Column, Limits, Row
+from batch.read.columns import is_blank
 from batch.read.forms import Kind, form_by_content, form_by_name
-from batch.read.packed import Packing, refuse_bomb, unpack
+from batch.read.packed import refuse_bomb
 from batch.read.table import Table
+from batch.read.temporary import copy_of_standard_input, unpacked
 from batch.read.totals import is_total
 from batch.read.workbook import read_workbook
 
-__all__ = ["STANDARD_INPUT", "Sheet", "open_sheet"]
+__all__ = ["STANDARD_INPUT", "Sheet", "is_blank", "open_sheet"]
 
 STANDARD_INPUT = "-"
 
@@ -85,14 +82,14 @@ def open_sheet(
     given is detected. SheetError if the file is no table of tokens, or beyond the limits.
     """
     from_standard_input = str(source) == STANDARD_INPUT
-    path = _copy_of_standard_input() if from_standard_input else Path(source)
-    name = "standard input" if from_standard_input else path.name
+    path = copy_of_standard_input() if from_standard_input else Path(source)
+    name = "standard input" if from_standard_input else path.name or str(source)
     with _named(name):
         form = form_by_content(path) if from_standard_input else form_by_name(path)
         sha256 = _sha256(path)
         kind: Kind
         if form == "gz" or form == "zip":  # noqa: PLR1714 - mypy learns nothing from "in"
-            path, kind = _unpacked(path, form, limits.unpacked), "csv"
+            path, kind = unpacked(path, form, limits.unpacked), "csv"
         else:
             kind = form
         if kind == "csv":
@@ -106,29 +103,6 @@ def open_sheet(
             refuse_bomb(path, limits.unpacked)
             table = read_workbook(path, kind, mapping=mapping, worksheet=worksheet, limits=limits)
         return Sheet(name, sha256, kind, table.worksheet, table.header_row, table.columns, table)
-
-
-def _copy_of_standard_input() -> Path:
-    with _temporary() as copy:
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-    return Path(copy.name)
-
-
-def _unpacked(path: Path, packing: Packing, most: int) -> Path:
-    with _temporary() as copy:
-        unpack(path, packing, copy, most=most)
-    unpacked = Path(copy.name)
-    if form_by_content(unpacked) != "csv":
-        raise SheetError("it does not hold a text file: unpack it and hand in what it holds")
-    return unpacked
-
-
-@contextmanager
-def _temporary() -> Iterator[IO[bytes]]:
-    """A file that is there until the program ends: rows are read from it again and again."""
-    with tempfile.NamedTemporaryFile(prefix="token-batch-", delete=False) as file:
-        atexit.register(Path(file.name).unlink, missing_ok=True)
-        yield file
 
 
 def _refuse_worksheet(worksheet: str | None) -> None:

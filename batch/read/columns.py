@@ -14,7 +14,10 @@ SEARCHED_ROWS = 20  # rows with content among which the header is looked for
 
 _ENOUGH_KNOWN = 2  # known headings that make a header even if none of them names the token
 
+_MISREAD_MARK = "\ufeff".encode().decode("cp1252")
+
 _MOST_HINTS = 3
+_ASKED_ABOUT = 500  # cells; to find what one was meant to be takes a millisecond
 _KEY_HEADINGS = '"id" (or "Token ID"), "label" (or "Charge key") or "uid" (or "RFID")'
 
 
@@ -27,6 +30,7 @@ def recognise(
     known one, if two columns mean the same, or if no column names the token.
     """
     mapped = _targets(mapping)
+    _refuse_misread(headers)
     _refuse_absent(mapping or {}, headers)
     columns = tuple(
         Column(
@@ -61,9 +65,27 @@ def is_blank(cell: Cell) -> bool:
 
 
 def find_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> Row | None:
-    """The first row with a heading that names the token, or with two known headings."""
+    """The first row with a heading that names the token, or with two known headings.
+
+    If that may be a title ("RFID" alone) or a line of groups above the headings, then rather the
+    next row that names the token and has another known heading, if there is one without numbers.
+    """
     mapped = _targets(mapping)
-    return next((row for row in head if _is_header(_meanings(row, mapped))), None)
+    candidates = [(row, _meanings(row, mapped)) for row in head]
+    candidates = [(row, found) for row, found in candidates if _is_header(found)]
+    if not candidates:
+        return None
+    first, meanings = candidates[0]
+    if _names_token(meanings) and sum(not is_blank(cell) for cell in first.cells) > 1:
+        return first
+    better = (
+        row
+        for row, found in candidates[1:]
+        if _names_token(found)
+        and len(found) >= _ENOUGH_KNOWN
+        and not any(map(_is_value, row.cells))
+    )
+    return next(better, first)
 
 
 def known_headings(row: Row, mapping: Mapping[str, str] | None = None) -> int:
@@ -71,15 +93,24 @@ def known_headings(row: Row, mapping: Mapping[str, str] | None = None) -> int:
     return len(_meanings(row, _targets(mapping)))
 
 
-def no_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> SheetError:
-    """What to say of a sheet without a header that is known."""
+def no_header(
+    head: Iterable[Row], mapping: Mapping[str, str] | None = None, hidden: Sequence[str] = ()
+) -> SheetError:
+    """What to say of a sheet without a header that is known; `hidden`: its hidden worksheets."""
+    head = list(head)
+    _refuse_misread([cell for row in head for cell in row.cells if isinstance(cell, str)])
     mapped = f" (nor one with {_quoted(mapping)})" if mapping else ""
     cells = dict.fromkeys(cell for row in head for cell in row.cells if isinstance(cell, str))
-    hints = [f' Is "{cell}" meant to be "{near[0]}"?' for cell in cells if (near := nearly(cell))]
+    hints = (
+        f' Is "{cell}" meant to be "{near[0]}"?'
+        for cell in islice(cells, _ASKED_ABOUT)
+        if not meaning_of(cell) and (near := nearly(cell))
+    )
     return SheetError(
         f"no header was found in its first rows{mapped}: name the token in a column headed"
         f" {_KEY_HEADINGS}, and head what to change {', '.join(Field)}."
-        + "".join(hints[:_MOST_HINTS])
+        + "".join(islice(hints, _MOST_HINTS))
+        + (f" Hidden worksheets are read by name (--sheet): {_quoted(hidden)}." if hidden else "")
     )
 
 
@@ -106,8 +137,16 @@ def heading(cell: Cell) -> str:
 
 
 def _is_header(meanings: Sequence[Meaning]) -> bool:
-    names_token = any(isinstance(meaning, Key) for meaning in meanings)
-    return names_token or len(meanings) >= _ENOUGH_KNOWN
+    return _names_token(meanings) or len(meanings) >= _ENOUGH_KNOWN
+
+
+def _names_token(meanings: Sequence[Meaning]) -> bool:
+    return any(isinstance(meaning, Key) for meaning in meanings)
+
+
+def _is_value(cell: Cell) -> bool:
+    """Whether no heading looks like that."""
+    return not isinstance(cell, str) or cell.strip().isdecimal()
 
 
 def _meanings(row: Row, mapped: Mapping[str, Meaning]) -> list[Meaning]:
@@ -125,6 +164,15 @@ def _target(name: str) -> Meaning:
     if meaning is None:
         raise SheetError(f'the mapping\'s "{name}" is no field; known are {", ".join(WORDS)}')
     return meaning
+
+
+def _refuse_misread(headers: Sequence[str]) -> None:
+    for header in headers:
+        if header.startswith(_MISREAD_MARK):
+            raise SheetError(
+                f'the heading "{header}" shows that a UTF-8 file was opened in another encoding,'
+                " which spoils letters: open it again as UTF-8, or hand in the file itself"
+            )
 
 
 def _refuse_absent(mapping: Mapping[str, str], headers: Sequence[str]) -> None:

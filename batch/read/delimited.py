@@ -16,7 +16,7 @@ from typing import TextIO
 import pandas as pd
 
 from batch.errors import SheetError
-from batch.formulas import as_it_was
+from batch.formulas import as_shown
 from batch.models import Limits, Row
 from batch.read.columns import (
     data_rows,
@@ -37,6 +37,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _HEAD = 1 << 16  # characters in which the header must be
 _CHUNK = 100_000  # cells in memory at a time; larger chunks are not faster
 _LONGEST_LINE = 1 << 24  # characters
+_MARKED = ("'", "=")
 _TAB_NAMES = ("tab", r"\t")  # as a tab is written on a command line
 _SEPARATOR_LINE = re.compile(r"sep=([^\"\r\n])[\r\n]*", re.IGNORECASE)
 
@@ -123,7 +124,7 @@ def _likeliest(head: str, mapping: Mapping[str, str] | None) -> str:
 def _records_of(head: str, delimiter: str) -> Iterator[Row]:
     reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
     for number, cells in enumerate(reader, 1):
-        yield Row(number, tuple(map(as_it_was, cells)))
+        yield Row(number, tuple(map(as_shown, cells)))
 
 
 def _widest(file: TextIO, delimiter: str, header_row: int, limits: Limits) -> int:
@@ -200,7 +201,7 @@ def _records(text: _TextFile, width: int) -> Iterator[tuple[str, ...]]:
             dtype=object,
             na_filter=False,
             skip_blank_lines=False,  # they count in the numbers of the rows
-            chunksize=_CHUNK // width,
+            chunksize=max(1, _CHUNK // width),
         ) as chunks,
     ):
         for chunk in chunks:
@@ -209,7 +210,7 @@ def _records(text: _TextFile, width: int) -> Iterator[tuple[str, ...]]:
 
 def _restored(texts: list[str]) -> list[str]:
     # Asking before the call halves the time: a million rows have nine million cells.
-    return [as_it_was(text) if text.startswith("'") else text for text in texts]
+    return [as_shown(text) if text.startswith(_MARKED) else text for text in texts]
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import zlib
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from charset_normalizer import from_bytes
 
 from batch.errors import SheetError
+from batch.read.damage import damage_as
 from batch.read.packed import Packing
 
 WorkbookKind = Literal["xlsx", "xlsb", "xls", "ods"]
@@ -113,12 +114,9 @@ def _is_text(path: Path) -> bool:
 
 
 def _archive(path: Path) -> Form:
-    try:
-        with ZipFile(path) as archive:
-            members = {name.lower() for name in archive.namelist()}
-            kind = archive.read("mimetype") if "mimetype" in members else b""
-    except (BadZipFile, EOFError, KeyError, NotImplementedError, zlib.error) as error:
-        raise SheetError(_DAMAGED) from error
+    with damage_as(_DAMAGED), ZipFile(path) as archive:
+        members = {name.lower() for name in archive.namelist()}
+        kind = archive.read("mimetype") if "mimetype" in members else b""
     if "content.xml" in members:
         if kind and b"spreadsheet" not in kind:
             raise SheetError(f"it is an OpenDocument file, but no spreadsheet: {_SAVE}")
@@ -131,9 +129,11 @@ def _archive(path: Path) -> Form:
 
 
 def _compound(path: Path) -> Form:
-    content = path.read_bytes()
-    if _ENCRYPTED in content:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        has_password = content.find(_ENCRYPTED) >= 0
+        is_workbook = any(content.find(name) >= 0 for name in _WORKBOOK)
+    if has_password:
         raise SheetError("it is protected with a password: save it without one")
-    if not any(name in content for name in _WORKBOOK):
+    if not is_workbook:
         raise SheetError(f"it is a document of another program, not a workbook: {_SAVE}")
     return "xls"

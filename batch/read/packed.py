@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZipFile, ZipInfo, is_zipfile
 
 from batch.errors import SheetError
+from batch.read.damage import damage_as
 
 Packing = Literal["gz", "zip"]
 
@@ -37,14 +37,13 @@ def unpack(path: Path, packing: Packing, into: IO[bytes], *, most: int) -> None:
 
 
 def refuse_bomb(path: Path, most: int) -> None:
-    """SheetError if a workbook's parts are together longer than `most` bytes, as its archive says
-    it. Nothing for a file that is no archive.
+    """SheetError if a workbook, its parts unpacked as its archive says, is longer than `most`
+    bytes.
     """
-    try:
-        with ZipFile(path) as archive:
+    length = path.stat().st_size
+    if is_zipfile(path):
+        with damage_as("it is damaged: save it again"), ZipFile(path) as archive:
             length = sum(member.file_size for member in archive.infolist())
-    except BadZipFile:
-        return
     if length > most:
         raise SheetError(
             f"unpacked it is {length:,} bytes long, and at most {most:,} are allowed: save the"
@@ -54,17 +53,13 @@ def refuse_bomb(path: Path, most: int) -> None:
 
 @contextmanager
 def _unpacking(path: Path, packing: Packing) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    try:
+    with damage_as("it is damaged, or packed in an unusual way: pack it again"):
         if packing == "gz":
             with gzip.open(path) as content:
                 yield content
         else:
             with ZipFile(path) as archive, archive.open(_only_member(archive)) as content:
                 yield content
-    except gzip.BadGzipFile as error:
-        raise SheetError("it is not packed by gzip, or damaged: pack it again") from error
-    except (BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
-        raise SheetError("it is damaged, or packed in an unusual way: pack it again") from error
 
 
 def _only_member(archive: ZipFile) -> ZipInfo:

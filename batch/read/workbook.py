@@ -36,14 +36,35 @@ def read_workbook(
 ) -> Table:
     """The table of a workbook: in the worksheet named, else in the one visible that has one."""
     book = open_workbook(path, kind)
-    names = [worksheet] if worksheet is not None else book.visible_names
-    found, header = _with_header([_worksheet(book, name) for name in names], mapping)
+    found, header = _with_header(book, worksheet, mapping)
     if found.width > limits.columns:
         raise too_many_columns(f"it has {found.width:,} columns", limits)
     columns = recognise([heading(cell) for cell in header.cells], mapping)
     rows = partial(_rows, found, header.number, columns, limits)
     hidden = frozenset(number for number in found.hidden_rows if number > header.number)
     return Table(header.number, columns, rows, found.name, hidden)
+
+
+def _with_header(
+    book: Workbook, wanted: str | None, mapping: Mapping[str, str] | None
+) -> tuple[Worksheet, Row]:
+    found: list[tuple[Worksheet, Row]] = []
+    seen: list[Row] = []
+    for name in book.visible_names if wanted is None else [wanted]:
+        worksheet = _worksheet(book, name)
+        head = head_of(worksheet.rows())
+        header = find_header(head, mapping)
+        if header:  # a workbook's other worksheets are let go of
+            found.append((worksheet, header))
+        else:
+            seen += head
+    if not found:
+        hidden = [name for name in book.names if name not in book.visible_names]
+        raise no_header(seen, mapping, hidden)
+    if len(found) > 1:
+        names = ", ".join(f'"{worksheet.name}"' for worksheet, _ in found)
+        raise SheetError(f"several worksheets hold tokens: choose one with --sheet from {names}")
+    return found[0]
 
 
 def _worksheet(book: Workbook, name: str) -> Worksheet:
@@ -53,24 +74,8 @@ def _worksheet(book: Workbook, name: str) -> Worksheet:
     try:
         return book.worksheet(name)
     except SheetError as error:
-        raise SheetError(f'worksheet "{name}": {error}') from error
-
-
-def _with_header(
-    worksheets: Sequence[Worksheet], mapping: Mapping[str, str] | None
-) -> tuple[Worksheet, Row]:
-    heads = [(worksheet, head_of(worksheet.rows())) for worksheet in worksheets]
-    found = [
-        (worksheet, header)
-        for worksheet, head in heads
-        if (header := find_header(head, mapping)) is not None
-    ]
-    if not found:
-        raise no_header([row for _, head in heads for row in head], mapping)
-    if len(found) > 1:
-        names = ", ".join(f'"{worksheet.name}"' for worksheet, _ in found)
-        raise SheetError(f"several worksheets hold tokens: choose one with --sheet from {names}")
-    return found[0]
+        others = "; or name another worksheet (--sheet)" if len(book.visible_names) > 1 else ""
+        raise SheetError(f'worksheet "{name}": {error}{others}') from error
 
 
 def _rows(

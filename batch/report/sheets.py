@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from batch.files import write_csv
-from batch.marker import literal
-from batch.models import Field, Line, Status, Token, Value, iso
+from batch.marker import said
+from batch.models import Field, Line, Status, Token
 from batch.report.record import Record
 
 FIX_COLUMNS = ("batch_status", "batch_message")
@@ -53,15 +52,5 @@ def _fix_line(
 def _undo_line(
     token: Token, changed: Collection[Field], fields: list[Field], marker: str
 ) -> tuple[object, ...]:
-    old = (_sheet_value(token.value(name), marker) if name in changed else "" for name in fields)
+    old = (said(token.value(name), marker) if name in changed else "" for name in fields)
     return (token.id, *old)
-
-
-def _sheet_value(value: Value, marker: str) -> str:
-    if value is None or value == "":
-        return marker
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime):
-        return iso(value)
-    return literal(str(value), marker)

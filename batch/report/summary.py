@@ -21,7 +21,9 @@ class RunState(StrEnum):
 
 
 class Summary(BaseModel):
-    """One run. `seconds` is the time spent working, all sittings together.
+    """One run. `seconds` is the time spent working, all sittings together. `hidden_rows`: how many
+    of the rows are not to be seen in the spreadsheet. `total_row`: the number of the line of
+    totals that was left out.
 
     `stopped` is the reason when it ended before all rows had an outcome, empty otherwise.
     """
@@ -40,6 +42,8 @@ class Summary(BaseModel):
     finished_at: datetime | None
     stopped: str
     rows: int
+    hidden_rows: int
+    total_row: int | None
     counts: dict[Status, int]
     operations: int
     requests: Requests

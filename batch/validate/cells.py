@@ -75,7 +75,7 @@ def wrong_kind(cell: Cell, wanted: str, accepted: str) -> BadCell:
     """
     if isinstance(cell, Covered):
         return BadCell(
-            f"is hidden by the merged cells {cell.area}, which show one value for all their rows",
+            f"is hidden by the merged cells {cell.area}, which show one value for all of them",
             "the value itself, with the cells unmerged",
         )
     return BadCell(f"is stored as {_kind(cell)}, not as {wanted}", accepted)

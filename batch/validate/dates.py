@@ -25,6 +25,7 @@ _MOMENT = re.compile(
         )?""",
     re.VERBOSE | re.IGNORECASE | re.ASCII,
 )
+_DAY_OF_A_PROGRAM = re.compile(r"\d{4}-\d\d-\d\d 00:00:00(?:\.0+)?", re.ASCII)
 _SHORT_YEAR = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d\d(?!\d).*", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:E[+-]?\d+)?", re.IGNORECASE)
 _TIME = re.compile(r"\d{1,2}:\d\d(?::\d\d)?")
@@ -74,6 +75,11 @@ class Instants:
         day = self._day(found)
         if not found["hour"]:
             return self._from_local(self._completed(day))
+        if _DAY_OF_A_PROGRAM.fullmatch(text) and self.default_time != START_OF_DAY:
+            raise BadCell(
+                "is how programs write a date alone, but says that day's first instant",
+                f"{day} for the end of that day, or {day}T00:00:00Z for its beginning",
+            )
         local = datetime.combine(day, _clock_time(found))
         if found["offset"]:
             return _utc(local, _offset(found["offset"]))

@@ -18,7 +18,7 @@ _AS_TEXT = "the text itself, in a column formatted as text"
 
 
 def free_text(cell: Cell) -> str:
-    """The cell exactly as written; a stored number as Excel shows it."""
+    """The cell exactly as written; a stored number by its digits, whatever its format shows."""
     if _is_number(cell):
         return _as_shown(cell)
     return _text(cell)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from lzma import LZMAError
 from pathlib import Path
 from typing import IO, NamedTuple
-from xml.parsers.expat import ExpatError, ParserCreate
-from zipfile import BadZipFile, ZipFile
+from xml.parsers.expat import ParserCreate
+from zipfile import ZipFile
 
 from batch.errors import SheetError
 from batch.models import Cell, Row
+from batch.read.damage import damage_as
 from batch.read.workbooks.ods_values import ODF as _ODF
 from batch.read.workbooks.ods_values import OFFICE as _OFFICE
 from batch.read.workbooks.ods_values import TABLE as _TABLE
 from batch.read.workbooks.ods_values import Attributes, value_of
 from batch.read.workbooks.package import whole, whole_tags
-from batch.read.workbooks.worksheet import Area, Worksheet
+from batch.read.workbooks.worksheet import MOST_COLUMNS, MOST_ROWS, Area, Worksheet
 
-MOST_ROWS = 1 << 20  # of LibreOffice and of Excel
-MOST_COLUMNS = 1 << 14
-
+_DAMAGED = "it is a damaged workbook: open it in LibreOffice and save it again"
 _MOST_AREAS = 1 << 20  # merged in one table; a row repeated with one makes any number
 _MOST_SPACES = 1 << 15  # in one element; no program keeps more characters in a cell
 _LONGEST_CELL = 1 << 20  # characters; no program keeps more than 65,535
@@ -192,18 +189,10 @@ def _cells(runs: Sequence[_Run], width: int) -> tuple[Cell, ...]:
 
 @contextmanager
 def _content_of(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        with ZipFile(path) as archive:
-            _refuse_password(archive)
-            with archive.open("content.xml") as xml:
-                yield xml
-    except (
-        *(BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError),
-        *(ExpatError, LookupError, ValueError),
-    ) as error:
-        raise SheetError(
-            "it is a damaged workbook: open it in LibreOffice and save it again"
-        ) from error
+    with damage_as(_DAMAGED), ZipFile(path) as archive:
+        _refuse_password(archive)
+        with archive.open("content.xml") as xml:
+            yield xml
 
 
 def _refuse_password(archive: ZipFile) -> None:

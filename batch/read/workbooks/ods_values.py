@@ -27,6 +27,7 @@ _DATE = re.compile(
 _DURATION = re.compile(
     r"(-?)P(?=.*\d)(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:[.,]\d+)?)S)?)?", re.ASCII
 )
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:E[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _THOUSANDTHS = re.compile(r"\b(\d\d)[:.](\d\d)[:.](\d\d)[.,](\d{3})\b", re.ASCII)
 _HUNDREDTH = timedelta(milliseconds=10)
 
@@ -70,10 +71,7 @@ def _as_shown(stored: Cell, text: str) -> Cell:
 
 
 def _number(stored: str) -> Cell:
-    try:
-        return float(stored)
-    except ValueError:
-        return stored
+    return float(stored) if _NUMBER.fullmatch(stored) else stored
 
 
 def _boolean(stored: str) -> Cell:

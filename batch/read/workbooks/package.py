@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 from xml.parsers.expat import ParserCreate
 from zipfile import ZipFile
@@ -30,6 +30,20 @@ class Package:
     def open(self, part: str) -> IO[bytes]:
         """The part's bytes."""
         return self._archive.open(self._members[part.casefold()])
+
+    def main_part(self) -> str:
+        """The part that tells of the worksheets. KeyError if there is none."""
+        return self._linked("", lambda link: link["Type"].endswith("/officeDocument"))
+
+    def linked(self, part: str, identifier: str) -> str:
+        """The part to which a part refers by that identifier. KeyError if there is none."""
+        return self._linked(part, lambda link: link["Id"] == identifier)
+
+    def _linked(self, part: str, fits: Callable[[Attributes], bool]) -> str:
+        for target, link in self.links(part):
+            if fits(link):
+                return target
+        raise KeyError(part)
 
     def links(self, part: str) -> Iterator[tuple[str, Attributes]]:
         """The parts to which a part refers, each with what its relationship says; those of the

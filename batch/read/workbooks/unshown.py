@@ -1,9 +1,10 @@
 """What calamine does not tell of an XLSX file, looked up in its XML.
 
 It shows some cells as empty although something stands in them: a formula's error, and a formula
-saved by a program that calculates nothing. To take either for an empty cell would silently change
-nothing where a change was meant. It does not know which rows are hidden. And it takes memory for
-every cell up to the furthest one that is filled, however few there are.
+saved by a program that calculates nothing, which may also leave a 0. To take either for an empty
+cell would silently change nothing where a change was meant. It does not know which rows are
+hidden. And it takes memory for every cell up to the furthest one that is filled, however few
+there are.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from xml.parsers.expat import ParserCreate
 from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
 from batch.read.workbooks.package import Attributes, Package, local_name, whole_tags
+from batch.read.workbooks.worksheet import MOST_COLUMNS, MOST_ROWS
 
 _MOST_CELLS = 25_000_000  # some 800 MB; a sheet of up to 26 columns never has much more
-# A cell beyond column Z that is neither <c …/> nor <c …></c>, as formatted empty cells are.
-_FILLED_BEYOND_Z = re.compile(rb"""r=["']([A-Z]{2,3})\d+["'][^<>]*(?<!/)>(?!</)""")
-_ROW_OF_CELL = re.compile(rb"""r=["'][A-Z]{1,3}(\d+)["']""")
-_VALUES = (b"<v>", b":v>", b"<is>", b":is>", b"<f", b":f>")
+# A reference beyond column Z or row 999,999, or written as Excel never does.
+_FAR = re.compile(rb"""r=["'](?:[A-Z]{2,3}\d|[A-Z]?\d{7}|[^A-Z\d])""")
+_ROW_OR_CELL = re.compile(rb"""<(?:\w+:)?(row|c)(?=[\s>/])([^<>]*)>(</)?""")
+_PLACE = re.compile(rb"""(?:^|\s)r\s*=\s*["']\s*\$?([A-Za-z]{0,3})\$?(\d+)""")
 _SIGNS = (b'"e"', b"'e'", b"<f", b":f")  # in any namespace: an error's type, a formula's tag
 _ROW = re.compile(rb"""<(?:\w+:)?row(?=[\s>/])([^<>]*)>""")
 _NUMBER = re.compile(rb"""\sr=["'](\d+)["']""")
@@ -41,21 +43,22 @@ class Unshown:
     hidden_rows: frozenset[int]
 
 
-def look_up(package: Package, part: str) -> Unshown:
+def look_up(package: Package, part: str, *, is_calculated: bool) -> Unshown:
     """What calamine will not tell of the worksheet in that part.
 
-    SheetError if the cells up to the furthest one need more memory than there may be: one stray
-    cell at the end of a sheet makes billions.
+    `is_calculated`: whether a 0 may be believed to be a formula's result. SheetError if the cells
+    up to the furthest one need more memory than there may be: one stray cell at the end of a
+    sheet makes billions.
     """
     with package.open(part) as xml:
         signs = _Signs(xml)
-    if signs.columns:
+    if signs.of_reach:
         with package.open(part) as xml:
-            _refuse_too_wide(signs.columns, _last_row(xml))
+            _refuse_too_large(*_reach(xml))
     cells: Mapping[int, Mapping[int, str]] = {}
     if signs.of_cells:  # in few sheets; to look closer takes three times as long as all else
         with package.open(part) as xml:
-            cells = _Cells().found_in(xml)
+            cells = _Cells(is_calculated=is_calculated).found_in(xml)
     hidden_rows: frozenset[int] = frozenset()
     if signs.of_hidden:
         with package.open(part) as xml:
@@ -63,7 +66,9 @@ def look_up(package: Package, part: str) -> Unshown:
     return Unshown(cells, hidden_rows)
 
 
-def _refuse_too_wide(columns: int, rows: int) -> None:
+def _refuse_too_large(rows: int, columns: int) -> None:
+    if rows > MOST_ROWS or columns > MOST_COLUMNS:
+        raise SheetError("it holds something beyond the last row or column that there can be")
     if rows * columns > _MOST_CELLS:
         raise SheetError(
             f"it reaches to row {rows:,} and over {columns:,} columns: delete the columns and rows"
@@ -72,30 +77,36 @@ def _refuse_too_wide(columns: int, rows: int) -> None:
 
 
 class _Signs:
-    """How wide a worksheet is, 0 up to 26 columns, and what in it must be looked at again."""
+    """What in a worksheet must be looked at more closely."""
 
     def __init__(self, xml: IO[bytes]) -> None:
-        self.columns = 0
-        self.of_cells = self.of_hidden = False
+        self.of_reach = self.of_cells = self.of_hidden = False
         for tags in whole_tags(xml):
             self._take(tags)
 
     def _take(self, tags: bytes) -> None:
-        for letters in set(_FILLED_BEYOND_Z.findall(tags)):
-            self.columns = max(self.columns, _column_of(letters.decode()) + 1)
+        if b"<!" in tags:  # calamine takes a value in it for none
+            raise SheetError(
+                "its XML has sections or comments that no spreadsheet writes: open it in Excel"
+                " and save it again"
+            )
+        is_far = _FAR.search(tags) or b" r =" in tags or b" r= " in tags
+        self.of_reach = self.of_reach or bool(is_far)
         self.of_cells = self.of_cells or any(sign in tags for sign in _SIGNS)
-        self.of_hidden = self.of_hidden or b" hidden=" in tags
+        self.of_hidden = self.of_hidden or b"hidden=" in tags
 
 
-def _last_row(xml: IO[bytes]) -> int:
-    """The last row in which a cell is filled."""
-    last = 0
+def _reach(xml: IO[bytes]) -> tuple[int, int]:
+    """The last row, and the number of columns as far as cells in them are filled."""
+    rows = columns = 0
     for tags in whole_tags(xml):
-        last_value = max(tags.rfind(value) for value in _VALUES)
-        start = tags.rfind(b" r=", 0, max(last_value, 0))
-        if start >= 0 and (found := _ROW_OF_CELL.search(tags, start)):
-            last = max(last, int(found[1]))
-    return last
+        for tag, attributes, follows in _ROW_OR_CELL.findall(tags):
+            is_empty = tag == b"c" and (attributes.endswith(b"/") or follows)
+            place = None if is_empty else _PLACE.search(attributes)
+            if place:
+                rows = max(rows, int(place[2]))
+                columns = max(columns, _column_of(place[1].decode().upper()) + 1)
+    return rows, columns
 
 
 def _hidden(xml: IO[bytes]) -> Iterator[int]:
@@ -111,7 +122,9 @@ def _hidden(xml: IO[bytes]) -> Iterator[int]:
 class _Cells:
     """Walks through a worksheet's XML and keeps the cells that calamine does not show."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_calculated: bool) -> None:
+        self._is_calculated = is_calculated
+        self._zeros: list[tuple[int, int]] = []  # where the result of a formula is 0
         self._found: defaultdict[int, dict[int, str]] = defaultdict(dict)
         self._row = 0
         self._place = -1
@@ -126,6 +139,9 @@ class _Cells:
         parser.CharacterDataHandler = self._text
         parser.EndElementHandler = self._end
         parser.ParseFile(xml)
+        if not self._is_calculated:
+            for row, place in self._zeros:
+                self._found[row][place] = NOT_CALCULATED
         return dict(self._found)
 
     def _start(self, tag: str, attributes: Attributes) -> None:
@@ -154,6 +170,10 @@ class _Cells:
                 self._found[self._row][self._place] = self._value or NOT_CALCULATED
             case "c" if self._has_formula and self._lacks_value():
                 self._found[self._row][self._place] = NOT_CALCULATED
+            case "c" if self._has_formula and self._value == "0":
+                self._zeros.append((self._row, self._place))
+            case "c" if self._has_formula:
+                self._is_calculated = True  # a single other result shows it
 
     def _lacks_value(self) -> bool:
         # A formula whose result is the empty text has a value, and it is typed as text.

@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 
 from batch.models import Row
 
+MOST_ROWS = 1 << 20  # of Excel and of LibreOffice
+MOST_COLUMNS = 1 << 14
+
 
 class Area(NamedTuple):
     """A rectangle of cells, its edges included. Rows count from 1, columns from 0."""
@@ -24,7 +27,8 @@ class Worksheet:
 
     `rows` gives the rows that hold something, in ascending order, as often as it is called: each
     from column A on and `width` cells wide. A formula's error is its text ("#REF!"), a formula
-    whose result is not in the file NOT_CALCULATED, a cell that a merged area covers "".
+    whose result is not in the file NOT_CALCULATED (an XLSB has no mark for it). A cell that a
+    merged area covers may hold what nobody sees.
     `hidden_rows`: the numbers of the rows that a filter or a person has hidden. `merged`: the
     areas merged into one cell.
     """

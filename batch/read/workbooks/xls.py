@@ -28,7 +28,7 @@ _EMPTY_TEXT = b"\x03"  # a result's first byte, if its last two are …
 _NO_NUMBER = b"\xff\xff"
 
 
-def open_xls(path: Path) -> Xls:
+def open_xls(path: Path) -> XlsWorkbook:
     """Open the workbook. SheetError if it has a password, is damaged or none at all."""
     with _translated():
         content = path.read_bytes()
@@ -40,10 +40,10 @@ def open_xls(path: Path) -> Xls:
             ragged_rows=True,
             on_demand=True,  # keeps the records, which tell more of formulas than xlrd does
         )
-        return Xls(book)
+        return XlsWorkbook(book)
 
 
-class Xls:
+class XlsWorkbook:
     """An open workbook."""
 
     def __init__(self, book: xlrd.book.Book) -> None:

@@ -7,7 +7,6 @@ in which other programs than Excel keep them.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +14,15 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from xml.parsers.expat import ExpatError
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from openpyxl.styles.numbers import BUILTIN_FORMATS
 from openpyxl.utils.datetime import MAC_EPOCH, WINDOWS_EPOCH
 
-from batch.errors import SheetError
 from batch.models import Cell, Row
+from batch.read.damage import damage_as
 from batch.read.workbooks.package import Attributes, Package
-from batch.read.workbooks.worksheet import Area, Worksheet
+from batch.read.workbooks.worksheet import MOST_COLUMNS, MOST_ROWS, Area, Worksheet
 from batch.read.workbooks.xlsb_records import (
     LONG,
     UINT32,
@@ -57,8 +55,7 @@ _VISIBLE = 0
 _NO_TEXT = 0xFFFFFFFF
 _DATES_FROM_1904 = 0x01
 _HIDDEN_ROW = 0x10
-_MOST_ROWS = 1 << 20
-_MOST_COLUMNS = 1 << 14
+_DAMAGED = "it is a damaged workbook: open it in Excel and save it again"
 _RECTANGLE = struct.Struct("<4I")
 
 # Excel keeps them without a pattern: the dates of languages that write their own.
@@ -67,21 +64,19 @@ _PATTERNS = dict.fromkeys((*range(27, 37), *range(50, 59)), "yyyy/m/d") | BUILTI
 _Links = Sequence[tuple[str, Attributes]]
 
 
-def open_xlsb(path: Path) -> Xlsb:
+def open_xlsb(path: Path) -> XlsbWorkbook:
     """Open the workbook. SheetError if it is none, or a damaged one."""
-    with _translated(), ZipFile(path) as archive:
+    with damage_as(_DAMAGED), ZipFile(path) as archive:
         package = Package(archive)
-        book = next(
-            target for target, link in package.links("") if link["Type"].endswith("/officeDocument")
-        )
+        book = package.main_part()
         links = list(package.links(book))
         with package.open(book) as part:
             about = [record for record in records(part) if record[0] in (_BOOK_PROPERTIES, _SHEET)]
         values = Values(_strings(package, links), _formats(package, links, _epoch(about)))
-        return Xlsb(path, list(_sheets(about, links)), values.decoders())
+        return XlsbWorkbook(path, list(_sheets(about, links)), values.decoders())
 
 
-class Xlsb:
+class XlsbWorkbook:
     """An open workbook."""
 
     def __init__(self, path: Path, sheets: Sequence[_Sheet], decoders: Decoders) -> None:
@@ -101,12 +96,11 @@ class Xlsb:
                 if row.is_hidden:
                     hidden.add(row.number)
             merged = list(_merged(content))
-        rows = partial(self._rows, name, width, merged)
-        return Worksheet(name, width, rows, frozenset(hidden), merged)
+        return Worksheet(name, width, partial(self._rows, name, width), frozenset(hidden), merged)
 
-    def _rows(self, name: str, width: int, merged: Sequence[Area]) -> Iterator[Row]:
+    def _rows(self, name: str, width: int) -> Iterator[Row]:
         with self._records(name) as content:
-            for row in _uncovered(_stored_rows(content, self._decoders), merged):
+            for row in _stored_rows(content, self._decoders):
                 if row.cells:
                     cells: list[Cell] = [""] * width
                     for column, value in row.cells.items():
@@ -117,7 +111,7 @@ class Xlsb:
     def _records(self, name: str) -> Iterator[Iterator[Record]]:
         part_name = self._parts[name]
         with (
-            _translated(),
+            damage_as(_DAMAGED),
             ZipFile(self._path) as archive,
             Package(archive).open(part_name) as part,
         ):
@@ -189,7 +183,7 @@ class _StoredRow:
     @property
     def width(self) -> int:
         width = max(self.cells, default=-1) + 1
-        if width > _MOST_COLUMNS:
+        if width > MOST_COLUMNS:
             raise ValueError("a cell is beyond the last column there can be")
         return width
 
@@ -218,7 +212,7 @@ def _stored_rows(content: Iterator[Record], decoders: Decoders) -> Iterator[_Sto
 
 def _row_after(previous: int, record: bytes) -> _StoredRow:
     row: int = UINT32.unpack_from(record)[0] + 1
-    if not previous < row <= _MOST_ROWS:
+    if not previous < row <= MOST_ROWS:
         raise ValueError("rows are not in order")
     return _StoredRow(row, is_hidden=bool(record[11] & _HIDDEN_ROW), cells={})
 
@@ -241,49 +235,6 @@ def _merged(content: Iterator[Record]) -> Iterator[Area]:
 
 def _area(record: bytes) -> Area:
     first_row, last_row, first_column, last_column = _RECTANGLE.unpack_from(record)
-    if not (first_row <= last_row < _MOST_ROWS and first_column <= last_column < _MOST_COLUMNS):
+    if not (first_row <= last_row < MOST_ROWS and first_column <= last_column < MOST_COLUMNS):
         raise ValueError("a merged area is beyond the sheet")
     return Area(first_row + 1, first_column, last_row + 1, last_column)
-
-
-def _uncovered(rows: Iterator[_StoredRow], merged: Sequence[Area]) -> Iterator[_StoredRow]:
-    """The rows without what stands under a merged area, where nobody sees it."""
-    waiting = sorted(merged, reverse=True)
-    reached: list[Area] = []
-    for row in rows:
-        while waiting and waiting[-1].first_row <= row.number:
-            reached.append(waiting.pop())
-        if reached:
-            reached = [area for area in reached if area.last_row >= row.number]
-            _uncover(row, reached)
-        yield row
-
-
-def _uncover(row: _StoredRow, areas: Iterable[Area]) -> None:
-    for area in areas:
-        for column in list(row.cells):
-            is_within = area.first_column <= column <= area.last_column
-            if is_within and (row.number, column) != area[:2]:
-                del row.cells[column]
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except _SIGNS_OF_DAMAGE as damage:
-        raise SheetError("it is a damaged workbook: open it in Excel and save it again") from damage
-
-
-_SIGNS_OF_DAMAGE = (
-    BadZipFile,
-    EOFError,
-    ExpatError,
-    IndexError,
-    KeyError,
-    RuntimeError,  # of zipfile, for ways of packing that it does not know
-    StopIteration,
-    ValueError,
-    struct.error,
-    zlib.error,
-)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from xml.parsers.expat import ExpatError
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from python_calamine import (
     CalamineError,
@@ -20,6 +18,7 @@ from python_calamine import (
 
 from batch.errors import SheetError
 from batch.models import Cell, Row
+from batch.read.damage import damage_as
 from batch.read.workbooks.package import Package, whole_tags
 from batch.read.workbooks.unshown import Unshown, look_up
 from batch.read.workbooks.worksheet import Area, Worksheet
@@ -27,14 +26,14 @@ from batch.read.workbooks.worksheet import Area, Worksheet
 _MOST_TEXTS = 10_000_000  # some 500 MB
 
 
-def open_xlsx(path: Path) -> Xlsx:
+def open_xlsx(path: Path) -> XlsxWorkbook:
     """Open the workbook. SheetError if it is none, or a damaged one."""
     with _translated():
         _refuse_what_has_no_bounds(path)
-        return Xlsx(path, CalamineWorkbook.from_path(path))
+        return XlsxWorkbook(path, CalamineWorkbook.from_path(path))
 
 
-class Xlsx:
+class XlsxWorkbook:
     """An open workbook."""
 
     def __init__(self, path: Path, book: CalamineWorkbook) -> None:
@@ -51,7 +50,8 @@ class Xlsx:
         with _translated():
             with ZipFile(self._path) as archive:
                 package = Package(archive)
-                unshown = look_up(package, _part_of(package, name))
+                part, is_calculated = _found_in(package, name)
+                unshown = look_up(package, part, is_calculated=is_calculated)
             content = _Content(self._book.get_sheet_by_name(name), unshown)
         return Worksheet(
             name,
@@ -100,17 +100,18 @@ def _with(unshown: Mapping[int, str], cells: Sequence[Cell]) -> tuple[Cell, ...]
     return tuple(unshown.get(place, cell) for place, cell in enumerate(cells))
 
 
-def _part_of(package: Package, worksheet: str) -> str:
-    book = next(
-        target for target, link in package.links("") if link["Type"].endswith("/officeDocument")
-    )
-    sheet = next(
-        attributes
-        for tag, attributes in package.tags(book)
-        if tag == "sheet" and attributes["name"] == worksheet
-    )
-    identifier = next(value for key, value in sheet.items() if key.endswith(":id"))
-    return next(target for target, link in package.links(book) if link["Id"] == identifier)
+def _found_in(package: Package, worksheet: str) -> tuple[str, bool]:
+    """The worksheet's part, and whether the workbook does not ask to be calculated when it is
+    opened: xlsxwriter does, and gives every formula the result 0.
+    """
+    book = package.main_part()
+    identifier, is_calculated = "", True
+    for tag, attributes in package.tags(book):
+        if tag == "sheet" and attributes["name"] == worksheet:
+            identifier = next((v for key, v in attributes.items() if key.endswith(":id")), "")
+        elif tag == "calcPr":
+            is_calculated = attributes.get("fullCalcOnLoad") not in ("1", "true")
+    return package.linked(book, identifier), is_calculated
 
 
 def _from_one(place: tuple[int, int]) -> tuple[int, int]:
@@ -136,15 +137,14 @@ def _refuse_what_has_no_bounds(path: Path) -> None:
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
-        yield
-    except (
-        *(CalamineError, BadZipFile, ExpatError, EOFError, KeyError),
-        *(NotImplementedError, StopIteration, ValueError, zlib.error),
-    ) as error:
-        raise SheetError(
-            "it is no Excel workbook, or a damaged one: open it in Excel and save it again as .xlsx"
-        ) from error
+        with damage_as(_DAMAGED):
+            yield
+    except CalamineError as error:
+        raise SheetError(_DAMAGED) from error
     except OverflowError as error:
         raise SheetError(
             "one of its cells holds a time beyond all calendars: correct or clear it"
         ) from error
+
+
+_DAMAGED = "it is no Excel workbook, or a damaged one: open it in Excel and save it again as .xlsx"

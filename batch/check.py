@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from batch.errors import SheetError
 from batch.journal import Journal, in_transactions
 from batch.models import Column, Outcome, Patch, Problem, Row, Status
-from batch.read import Sheet, open_sheet
+from batch.read import Sheet, is_blank, open_sheet
 from batch.settings import Settings
 from batch.validate import Validator
 
@@ -28,6 +28,7 @@ class Checked:
 
     The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
     to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
+    `unheaded`: the letters of columns that hold something and have no heading.
     """
 
     sheet: Sheet
@@ -36,6 +37,7 @@ class Checked:
     problems: Sequence[Problem]
     hidden_rows: int
     total_row: int | None
+    unheaded: Sequence[str]
 
     @property
     def invalid_rows(self) -> int:
@@ -61,6 +63,8 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
     patches: list[Patch] = []
     problems: list[Problem] = []
     totals: list[Row] = []
+    without_heading = [column for column in sheet.columns if not column.header.strip()]
+    filled: set[str] = set()
     count = hidden = 0
     for rows in in_transactions(sheet.rows(left_out=totals.append)):
         found = [validator.check(row) for row in rows]
@@ -68,6 +72,11 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
         bad = [result for result in found if not isinstance(result, Patch)]
         problems.extend(problem for result in bad for problem in result)
         count += len(rows)
+        filled.update(
+            column.letter
+            for column in without_heading
+            if any(not is_blank(row.cells[column.index]) for row in rows)
+        )
         hidden += sum(row.number in sheet.hidden_rows for row in rows)
         if journal:
             journal.add_rows(rows)
@@ -75,7 +84,9 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
     if not count:
         raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
     total_row = totals[0].number if totals else None
-    return Checked(sheet, count, patches, problems, hidden, total_row)
+    if journal:
+        journal.note(hidden_rows=hidden, total_row=total_row)
+    return Checked(sheet, count, patches, problems, hidden, total_row, sorted(filled))
 
 
 def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from batch.errors import SheetError
 from batch.journal import Journal, in_transactions
-from batch.models import Column, Outcome, Patch, Problem, Row, Status
+from batch.models import Column, Expected, Outcome, Patch, Problem, Row, Status
 from batch.read import Sheet, is_blank, open_sheet
 from batch.settings import Settings
 from batch.validate import Validator
@@ -24,20 +24,26 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A sheet that was read and validated: `rows` of it, as patches or with problems.
+    """What is asked, read and validated: `rows` of it, as patches or with problems.
 
     The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
     to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
-    `unheaded`: the letters of columns that hold something and have no heading.
+    `ignored`: the headings of columns that were not understood; `unheaded`: the letters of columns
+    that hold something and have no heading. `expected`: what the token of a row must hold, by the
+    row's number; a row without an entry expects nothing.
     """
 
-    sheet: Sheet
+    name: str
+    sha256: str
+    headers: Sequence[str]
     rows: int
     patches: list[Patch]
-    problems: Sequence[Problem]
-    hidden_rows: int
-    total_row: int | None
-    unheaded: Sequence[str]
+    problems: Sequence[Problem] = ()
+    hidden_rows: int = 0
+    total_row: int | None = None
+    ignored: Sequence[str] = ()
+    unheaded: Sequence[str] = ()
+    expected: Expected = field(default_factory=dict)
 
     @property
     def invalid_rows(self) -> int:
@@ -86,7 +92,18 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
     total_row = totals[0].number if totals else None
     if journal:
         journal.note(hidden_rows=hidden, total_row=total_row)
-    return Checked(sheet, count, patches, problems, hidden, total_row, sorted(filled))
+    return Checked(
+        name=sheet.name,
+        sha256=sheet.sha256,
+        headers=[column.header for column in sheet.columns],
+        rows=count,
+        patches=patches,
+        problems=problems,
+        hidden_rows=hidden,
+        total_row=total_row,
+        ignored=[column.header for column in sheet.columns if column.is_ignored],
+        unheaded=sorted(filled),
+    )
 
 
 def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:
@@ -108,6 +125,6 @@ def refuse_if_strict(checked: Checked, settings: Settings) -> None:
     """SheetError if a row is invalid and its person wants all or nothing."""
     if settings.strict and checked.problems:
         raise SheetError(
-            f"{checked.sheet.name}: {checked.invalid_rows} of {checked.rows} rows are invalid and "
+            f"{checked.name}: {checked.invalid_rows} of {checked.rows} rows are invalid and "
             "--strict is set: nothing was sent; `token-batch check` lists every problem"
         )

@@ -104,6 +104,10 @@ MaxOutage = Annotated[
 MaxChanges = Annotated[
     int | None, _panel("--max-changes", "Refuse a plan that changes more tokens.", min=1)
 ]
+MaxDeactivations = Annotated[
+    int | None,
+    _panel("--max-deactivations", "Refuse a plan that switches more tokens off.", min=0),
+]
 PinDefaults = Annotated[
     bool,
     typer.Option(
@@ -173,6 +177,7 @@ def plan(
     timeout: Timeout = None,
     tries: Tries = None,
     max_changes: MaxChanges = None,
+    max_deactivations: MaxDeactivations = None,
     *,
     strict: Strict = False,
     simulate: Simulate = False,
@@ -192,6 +197,8 @@ def plan(
         typer.echo(documents.as_json(document))
     else:
         terminal.show_plan(proposal)
+    if proposal.objections:
+        raise UsageError("; ".join(proposal.objections))
     unfit = sum(proposal.counts().values()) - proposal.counts()[Status.UNCHANGED]
     raise typer.Exit(SOME_NOT if unfit else ALL_WELL)
 
@@ -218,6 +225,7 @@ def apply(
     tries: Tries = None,
     max_outage: MaxOutage = None,
     max_changes: MaxChanges = None,
+    max_deactivations: MaxDeactivations = None,
     *,
     pin_defaults: PinDefaults = False,
     strict: Strict = False,
@@ -229,8 +237,7 @@ def apply(
     """Plan, confirm, send, and report every row."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError("there is no terminal to confirm the plan on: add --yes to apply it")
+    _refuse_silence(yes=yes)
     source = Source(sheet, worksheet, _mapping(map_))
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, yes=yes, as_json=as_json)
@@ -265,6 +272,67 @@ def resume(
         terminal = _terminal(chosen, as_json=as_json)
         ended = _asynchronously(run.resume(folder, chosen, terminal))
     _exit(ended, terminal, as_json=as_json)
+
+
+@app.command()
+def undo(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    clear_marker: ClearMarker = None,
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    write_rate: WriteRate = None,
+    workers: Workers = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    max_outage: MaxOutage = None,
+    max_changes: MaxChanges = None,
+    max_deactivations: MaxDeactivations = None,
+    *,
+    pin_defaults: PinDefaults = False,
+    simulate: Simulate = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Put back what a run has changed, where nobody has changed it since."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    _refuse_silence(yes=yes)
+    folder = run.named_run(chosen.reports, name)
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, yes=yes, as_json=as_json)
+        ended = _asynchronously(run.undo(folder, chosen, terminal))
+    if ended is None:
+        raise UsageError("not confirmed: nothing was sent")
+    _exit(ended, terminal, as_json=as_json)
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="The run's name.")],
+    base_url: BaseUrl = None,
+    reports: Reports = None,
+    read_rate: ReadRate = None,
+    timeout: Timeout = None,
+    tries: Tries = None,
+    *,
+    simulate: Simulate = False,
+    as_json: AsJson = False,
+    log_format: Log = LogFormat.TEXT,
+) -> None:
+    """Read the tokens again, and list where they differ from what a run wrote."""
+    start_logging(log_format)
+    chosen = _chosen(locals())
+    folder = run.named_run(chosen.reports, name)
+    with _account(chosen, simulate=simulate) as chosen:
+        terminal = _terminal(chosen, as_json=as_json)
+        verification = _asynchronously(run.verify(folder, chosen, terminal))
+    if as_json:
+        typer.echo(documents.as_json(verification))
+    else:
+        terminal.show_verification(verification)
+    raise typer.Exit(SOME_NOT if verification.differences else ALL_WELL)
 
 
 @app.command()
@@ -417,6 +485,11 @@ def _fault_log() -> str:
     ) as log:
         log.write(traceback.format_exc())
     return log.name
+
+
+def _refuse_silence(*, yes: bool) -> None:
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("there is no terminal to confirm the plan on: add --yes to apply it")
 
 
 def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:

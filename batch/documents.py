@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from batch.check import Checked
 from batch.export import LeftEmpty
 from batch.models import Field, Problem, Status, Value
-from batch.report import Summary
+from batch.report import Summary, Verification
 from batch.run import Exported, Proposal
 
 
@@ -68,6 +68,9 @@ class PlanDocument:
     deactivations: int
     new_customers: int
     already_expired: int
+    uniform: dict[Field, Value]
+    objections: Sequence[str]
+    asks_again: bool
     operations: Sequence[PlannedOperation]
     settled: Sequence[SettledRow]
     requests_used: int
@@ -92,13 +95,12 @@ def of_export(exported: Exported, *, simulated: bool) -> ExportDocument:
 
 def of_check(checked: Checked) -> CheckDocument:
     """The document of `check`."""
-    sheet = checked.sheet
     return CheckDocument(
-        sheet=sheet.name,
-        sha256=sheet.sha256,
+        sheet=checked.name,
+        sha256=checked.sha256,
         rows=checked.rows,
         invalid_rows=checked.invalid_rows,
-        ignored_columns=[column.header for column in sheet.columns if column.is_ignored],
+        ignored_columns=checked.ignored,
         unheaded_columns=checked.unheaded,
         hidden_rows=checked.hidden_rows,
         total_row=checked.total_row,
@@ -131,8 +133,11 @@ def of_plan(proposal: Proposal, *, simulated: bool, seconds_needed: float) -> Pl
         check=of_check(proposal.checked),
         counts=proposal.counts(),
         deactivations=proposal.plan.deactivations,
-        new_customers=proposal.plan.new_customers,
-        already_expired=proposal.plan.already_expired(datetime.now(UTC)),
+        new_customers=len(proposal.plan.to_new_customers()),
+        already_expired=len(proposal.plan.expired(datetime.now(UTC))),
+        uniform=dict(proposal.plan.uniform()),
+        objections=proposal.objections,
+        asks_again=proposal.ask_again,
         operations=operations,
         settled=settled,
         requests_used=proposal.reads,
@@ -142,7 +147,9 @@ def of_plan(proposal: Proposal, *, simulated: bool, seconds_needed: float) -> Pl
 
 
 def as_json(
-    document: CheckDocument | PlanDocument | ExportDocument | Summary | Sequence[Summary],
+    document: (
+        CheckDocument | PlanDocument | ExportDocument | Verification | Summary | Sequence[Summary]
+    ),
 ) -> str:
     """The document as text, indented."""
     return to_json(document, indent=2).decode()

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from batch.errors import JournalError, RunError
 from batch.models import (
+    NOT_AS_ASKED,
     About,
     Entry,
     Field,
@@ -390,6 +391,22 @@ class Journal:
             (Status.UPDATED,),
         )
         return {Field(name) for (name,) in found}
+
+    def written(self) -> Iterator[tuple[Operation, Token | None]]:
+        """Each operation that the API has carried out, if not always as asked, with the token as
+        it then told it; and each that it may have carried out, with None.
+        """
+        found = self._reader.execute(
+            "SELECT token, changes, iif(status IN (?, ?), after, NULL) FROM operations "
+            "WHERE status IN (?, ?) OR code = ? OR state = ? ORDER BY number",
+            (
+                *(Status.UPDATED, Status.FAILED),
+                *(Status.UPDATED, Status.UNKNOWN, NOT_AS_ASKED, State.SENDING),
+            ),
+        )
+        for before, changes, after in found:
+            operation = Operation(_token(before), _changes(changes), ())
+            yield operation, _token(after) if after else None
 
     def updated(self) -> Iterator[tuple[Token, Collection[Field]]]:
         """The tokens that the run changed, as they were before, and the fields it changed."""

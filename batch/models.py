@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     PositiveInt,
     StringConstraints,
+    ValidationError,
 )
 from pydantic.alias_generators import to_camel
 from pydantic.dataclasses import dataclass as validated_dataclass
@@ -211,6 +212,9 @@ class Patch:
     changes: Mapping[Field, Value]
 
 
+Expected = Mapping[int, Mapping["Field", Value]]
+"""What fields of tokens must hold for rows to count, by the rows' numbers."""
+
 _NOT_SET: Any = None  # the default of a field that may be left out but not be null
 
 
@@ -233,6 +237,15 @@ class TokenPatch(BaseModel):
     comment: Annotated[str, StringConstraints(max_length=TEXT_LIMIT)] | None = None
     app_user_id: PositiveInt = _NOT_SET
     customer_id: PositiveInt = _NOT_SET
+
+    @staticmethod
+    def can_empty(name: Field) -> bool:
+        """Whether the API takes null for the field."""
+        try:
+            TokenPatch.model_validate({name: None})
+        except ValidationError:
+            return False
+        return True
 
     def changes(self) -> dict[Field, Value]:
         """The fields that were set, by API name, in the order of the API's page."""
@@ -353,6 +366,7 @@ class Operation:
 
 
 SIDE_EFFECT = "side_effect"
+NOT_AS_ASKED = "not_as_asked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
 
-from batch.errors import UsageError
 from batch.models import (
+    Expected,
     Field,
     Operation,
     Outcome,
@@ -29,6 +29,12 @@ from batch.models import (
 )
 
 T = TypeVar("T")
+
+MANY_DEACTIVATIONS = 10  # operations, and more than …
+MANY_DEACTIVATIONS_SHARE = 0.05  # … of all of them: then the plan is asked about twice
+MANY_ALIKE = 10  # tokens that would get the same value are worth a remark beyond it
+
+_NOTHING: Expected = {}
 
 _ENCODINGS = ("utf-8", "cp850", "cp437", "mac_roman")  # in which a file may be taken for cp1252
 _LOST = frozenset("?\ufffd")  # what stands in the place of a letter that an encoding lacks
@@ -60,16 +66,33 @@ class Plan:
         return sum(operation.deactivates for operation in self.operations)
 
     @property
-    def new_customers(self) -> int:
-        """How many tokens another company would be billed for."""
-        return sum(Field.CUSTOMER_ID in operation.changes for operation in self.operations)
+    def deactivates_many(self) -> bool:
+        """Whether more working tokens would stop working than anybody does by the way."""
+        share = MANY_DEACTIVATIONS_SHARE * len(self.operations)
+        return self.deactivations > max(MANY_DEACTIVATIONS, share)
 
-    def already_expired(self, now: datetime) -> int:
-        """How many tokens would get an end of validity that is in the past."""
-        return sum(
-            isinstance(end := operation.changes.get(Field.EXPIRES_AT), datetime) and end <= now
-            for operation in self.operations
-        )
+    def uniform(self) -> Mapping[Field, Value]:
+        """The fields that would hold one and the same value in many tokens: a cell filled down
+        too far, perhaps.
+        """
+        values: defaultdict[Field, Counter[Value]] = defaultdict(Counter)
+        for operation in self.operations:
+            for name, value in operation.changes.items():
+                values[name][value] += 1
+        return {
+            name: next(iter(counts))
+            for name, counts in values.items()
+            if len(counts) == 1 and counts.total() > MANY_ALIKE
+        }
+
+    def to_new_customers(self) -> Sequence[Operation]:
+        """Those after which another company would be billed."""
+        return [each for each in self.operations if Field.CUSTOMER_ID in each.changes]
+
+    def expired(self, now: datetime) -> Sequence[Operation]:
+        """Those that set an end of validity which is in the past."""
+        ends = ((each, each.changes.get(Field.EXPIRES_AT)) for each in self.operations)
+        return [each for each, end in ends if isinstance(end, datetime) and end <= now]
 
 
 class Named:
@@ -143,8 +166,10 @@ def plain_uid(uid: str) -> str:
     return re.sub(r"[\s:-]", "", uid).upper()
 
 
-def make(patches: Iterable[Patch], named: Named) -> Plan:
+def make(patches: Iterable[Patch], named: Named, expected: Expected = _NOTHING) -> Plan:
     """Match, merge and compare.
+
+    A row whose token does not hold what is expected of it, nor what is asked, is a conflict.
 
     Deactivations come first (a lost card must stop working before a comment is mended), then
     the order of the sheet.
@@ -161,7 +186,13 @@ def make(patches: Iterable[Patch], named: Named) -> Plan:
     operations: list[Operation] = []
     for _, same_token in groupby(handed_over(matched), key=lambda pair: pair[0].id):
         pairs = list(same_token)
-        _compare(pairs[0][0], [patch for _, patch in pairs], operations, settled)
+        token, same = pairs[0][0], [patch for _, patch in pairs]
+        drifted = _drift(token, same, expected)
+        if drifted:
+            outcome = Outcome(Status.CONFLICT, drifted, code="changed_since")
+            settled.extend(Settled(patch.row, outcome, token) for patch in same)
+        else:
+            _compare(token, same, operations, settled)
     settled.sort(key=lambda row: row.row)
     operations.sort(key=lambda operation: operation.rows[0])
     operations.sort(key=lambda operation: not operation.deactivates)
@@ -200,13 +231,22 @@ def again(operation: Operation, token: Token | None, *, was_sent: bool) -> Opera
     return Operation(token, left, operation.rows)
 
 
-def guard(plan: Plan, *, max_changes: int | None) -> None:
-    """UsageError when the plan is larger than its owner allows."""
+def objections(
+    plan: Plan, *, max_changes: int | None, max_deactivations: int | None
+) -> Sequence[str]:
+    """Why the plan must not be sent: it is larger than its owner allows. Empty if it may."""
+    found = []
     if max_changes is not None and len(plan.operations) > max_changes:
-        raise UsageError(
-            f"the plan changes {len(plan.operations)} tokens and --max-changes allows "
-            f"{max_changes}: nothing was sent"
+        found.append(
+            f"the plan changes {len(plan.operations):,} tokens and --max-changes allows "
+            f"{max_changes:,}"
         )
+    if max_deactivations is not None and plan.deactivations > max_deactivations:
+        found.append(
+            f"the plan switches {plan.deactivations:,} tokens off and --max-deactivations allows "
+            f"{max_deactivations:,}"
+        )
+    return found
 
 
 def _replace(tokens: list[Token], newer: Token) -> None:
@@ -260,6 +300,17 @@ def _disagree(message: str) -> Outcome:
         f"{message}: is a column sorted apart from the rest?",
         code="names_disagree",
     )
+
+
+def _drift(token: Token, patches: list[Patch], expected: Expected) -> str:
+    """Which fields hold neither what is expected nor what is asked; empty when none does."""
+    moved = [
+        f"{name} is now {shown(token.value(name))}, not {shown(was)}"
+        for patch in patches
+        for name, was in expected.get(patch.row, {}).items()
+        if token.value(name) not in (was, patch.changes.get(name, was))
+    ]
+    return f"changed by someone else since: {', '.join(moved)}" if moved else ""
 
 
 def _compare(

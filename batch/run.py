@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,15 @@ from batch.client.pacing import Pace
 from batch.client.retrying import Retrying
 from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import transport_to
-from batch.errors import Abandoned, Interrupted, NotAsAsked, NothingSent, RunError, StopRun
+from batch.errors import (
+    Abandoned,
+    Interrupted,
+    NotAsAsked,
+    NothingSent,
+    RunError,
+    StopRun,
+    UsageError,
+)
 from batch.folders import all_runs, existing_run, new_run, read_run
 from batch.interruption import Interruption
 from batch.journal import Journal, in_transactions
@@ -40,7 +48,7 @@ from batch.models import (
     Status,
     Token,
 )
-from batch.read import Sheet
+from batch.reverse import reverse_of
 from batch.send import Sender
 from batch.settings import Settings
 
@@ -49,11 +57,17 @@ SIMULATED = "the simulated API"
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A plan with the sheet it comes from, and what reading the tokens cost."""
+    """A plan with the sheet it comes from, and what reading the tokens cost.
+
+    `objections`: why it must not be sent. `ask_again`: it switches many tokens off, and nobody
+    has said how many may be.
+    """
 
     checked: Checked
     plan: plan.Plan
     reads: int
+    objections: Sequence[str] = ()
+    ask_again: bool = False
 
     def counts(self) -> dict[Status, int]:
         """Rows that already have their outcome, by it."""
@@ -68,6 +82,9 @@ class Audience(Protocol):
     """Who watches a run, and is asked."""
 
     def reading(self, seen: int, count: int) -> None: ...
+    @property
+    def can_be_asked(self) -> bool: ...
+    def proposed(self, proposal: Proposal) -> None: ...
     def confirm(self, proposal: Proposal) -> bool: ...
     def sending(self, run: str, operations: int) -> None: ...
     def settled(self, operation: Operation, outcome: Outcome) -> None: ...
@@ -109,20 +126,55 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     after the plan was confirmed leave one that can be resumed.
     """
     sheet = open_source(source, settings)
+
+    def check(journal: Journal) -> Checked:
+        checked = check_sheet(sheet, settings, journal)
+        refuse_if_strict(checked, settings)
+        return checked
+
+    return await _carry_out(sheet.name, check, settings, audience)
+
+
+async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | None:
+    """Put back what a run has changed: a run like any other. None when the plan was declined.
+
+    Only fields that the run has moved, and only in tokens that still hold what it has left there;
+    others are conflicts.
+    """
+    with existing_run(folder) as undone:
+        _refuse_another_account(undone, settings)
+
+        def reverse(journal: Journal) -> Checked:
+            return reverse_of(undone, settings.clear_marker, journal)
+
+        return await _carry_out(f"undo {_untimed(folder.name)}", reverse, settings, audience)
+
+
+async def _carry_out(
+    name: str,
+    check: Callable[[Journal], Checked],
+    settings: Settings,
+    audience: Audience,
+) -> Ended | None:
+    """Plan what is asked, confirm, send, report."""
     started_at = datetime.now(UTC)
     async with _connected(settings) as client:
         with (
             Interruption(audience) as interruption,
-            new_run(settings.reports, sheet.name, started_at) as journal,
+            new_run(settings.reports, name, started_at) as journal,
         ):
             with _nothing_done():
-                journal.note(started_at=started_at, **_facts(sheet, settings))
-                proposal = await _proposal(sheet, journal, client, settings, audience)
+                checked = check(journal)
+                journal.note(started_at=started_at, **_facts(checked, settings))
+                proposal = await _propose(checked, client, settings, audience)
+                audience.proposed(proposal)
+                _refuse_objectionable(proposal, audience)
                 if not audience.confirm(proposal):
                     return None
                 interruption.arm()
                 _record_plan(journal, proposal.plan)
-                del proposal  # a long run needs no more of it than its journal holds
+                # A long run needs no more of them than its journal holds.
+                del proposal, checked
             return await _send(journal, client, settings, audience, interruption)
 
 
@@ -133,6 +185,26 @@ async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
         async with _connected(settings) as client:
             interruption.arm()
             return await _send(journal, client, settings, audience, interruption, look_first=True)
+
+
+async def verify(folder: Path, settings: Settings, audience: Audience) -> report.Verification:
+    """Read the tokens that a run has updated, and tell where they differ from what it wrote."""
+    with read_run(folder) as journal:
+        _refuse_another_account(journal, settings)
+        written = [operation for operation, after in journal.written() if after]
+    tokens = _ById(operation.token.id for operation in written)
+    if written:
+        async with _connected(settings) as client:
+            with _nothing_done():
+                await _lookup(client, settings, audience).collect(tokens)
+    found = [
+        difference
+        for operation in written
+        for difference in report.differences(operation, tokens.found.get(operation.token.id))
+    ]
+    verification = report.Verification(folder.name, len(written), found)
+    report.write_verification(folder, verification)
+    return verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +223,7 @@ async def export_tokens(
     export.check_target(path, overwrite=overwrite)
     async with _connected(settings) as client:
         with _nothing_done("written"):
-            retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
-            tokens = await Lookup(client, retrying, audience.reading).account(selection)
+            tokens = await _lookup(client, settings, audience).account(selection)
     left_empty = export.write(
         tokens,
         path,
@@ -205,17 +276,14 @@ async def _propose(
     retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
     await Lookup(client, retrying, audience.reading).collect(named)
     client.traffic.retries += retrying.retries
-    made = plan.make(plan.handed_over(checked.patches), named)
-    plan.guard(made, max_changes=settings.max_changes)
-    return Proposal(checked, made, client.traffic.reads)
-
-
-async def _proposal(
-    sheet: Sheet, journal: Journal, client: TokenClient, settings: Settings, audience: Audience
-) -> Proposal:
-    checked = check_sheet(sheet, settings, journal)
-    refuse_if_strict(checked, settings)
-    return await _propose(checked, client, settings, audience)
+    made = plan.make(plan.handed_over(checked.patches), named, checked.expected)
+    objections = plan.objections(
+        made,
+        max_changes=settings.max_changes,
+        max_deactivations=settings.max_deactivations,
+    )
+    ask_again = settings.max_deactivations is None and made.deactivates_many
+    return Proposal(checked, made, client.traffic.reads, objections, ask_again)
 
 
 @contextmanager
@@ -226,6 +294,17 @@ def _nothing_done(done: str = "sent") -> Iterator[None]:
         raise NothingSent(f"{error}; nothing was {done}") from error
     except (KeyboardInterrupt, asyncio.CancelledError) as error:
         raise Interrupted(f"interrupted; nothing was {done}") from error
+
+
+def _refuse_objectionable(proposal: Proposal, audience: Audience) -> None:
+    if proposal.objections:
+        raise UsageError(f"{'; '.join(proposal.objections)}: nothing was sent")
+    if proposal.ask_again and not audience.can_be_asked:
+        number = proposal.plan.deactivations
+        raise UsageError(
+            f"the plan switches {number:,} tokens off, which is many: nothing was sent; a job says "
+            f"how many may be (--max-deactivations {number})"
+        )
 
 
 def _record_plan(journal: Journal, made: plan.Plan) -> None:
@@ -330,6 +409,11 @@ async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
         )
 
 
+def _lookup(client: TokenClient, settings: Settings, audience: Audience) -> Lookup:
+    retrying = Retrying(tries=settings.tries, rest=asyncio.sleep)
+    return Lookup(client, retrying, audience.reading)
+
+
 def _requests(traffic: Traffic) -> Requests:
     return Requests(
         traffic.requests, traffic.reads, traffic.writes, traffic.retries, traffic.refusals_429
@@ -359,12 +443,12 @@ class _ById:
             self.found[token.id] = token
 
 
-def _facts(sheet: Sheet, settings: Settings) -> dict[str, object]:
+def _facts(checked: Checked, settings: Settings) -> dict[str, object]:
     return {
         "simulated": settings.simulated,
-        "sheet": sheet.name,
-        "sha256": sheet.sha256,
-        "headers": [column.header for column in sheet.columns],
+        "sheet": checked.name,
+        "sha256": checked.sha256,
+        "headers": checked.headers,
         "clear_marker": settings.clear_marker,
         "base_url": _account(settings),
         "who": _who(),
@@ -384,6 +468,11 @@ def _refuse_another_account(journal: Journal, settings: Settings) -> None:
 
 def _account(settings: Settings) -> str:
     return SIMULATED if settings.simulated else settings.base_url
+
+
+def _untimed(run: str) -> str:
+    """A run's name without the time with which it begins."""
+    return "-".join(run.split("-")[2:]) or run
 
 
 def _who() -> str:

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ByteSize,
     Field,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
 
     simulated: bool = False  # only ever set by --simulate, which brings the API to go with it
     max_changes: PositiveInt | None = None  # operations; None: no limit
+    max_deactivations: NonNegativeInt | None = None  # operations; None: many are asked about
     pin_defaults: bool = False
     strict: bool = False
 

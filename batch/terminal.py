@@ -17,17 +17,17 @@ from typing import TextIO
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.prompt import Confirm
+from rich.prompt import Confirm, Prompt
 from rich.table import Table
 
 from batch.check import Checked
-from batch.models import Operation, Outcome, Rate, Status
-from batch.plan import Plan
-from batch.report import RunState, Summary
+from batch.models import Operation, Outcome, Rate, Status, shown
+from batch.report import RunState, Summary, Verification
 from batch.run import Ended, Exported, Proposal
 
 LOG = logging.getLogger("token-batch")
 LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar
+NAMED = 5  # tokens that a warning names
 SHOWN = 10  # problems or operations shown on a terminal; all of them are in --json and the reports
 
 
@@ -105,17 +105,32 @@ class Terminal:
         if seen == count or self._errors.is_terminal:
             LOG.info("%s%s of %s tokens read", self._prefix, f"{seen:,}", f"{count:,}")
 
-    def confirm(self, proposal: Proposal) -> bool:
-        """Show the plan; ask, unless the answer was given beforehand or nothing would change."""
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether somebody sits there who has not said yes beforehand."""
+        return not self._yes
+
+    def proposed(self, proposal: Proposal) -> None:
+        """Show the plan, unless a job wants nothing but the summary."""
         if not (self._as_json and self._yes):
             self.show_plan(proposal)
+
+    def confirm(self, proposal: Proposal) -> bool:
+        """Ask, unless the answer was given beforehand or nothing would change; a second time if
+        the plan switches many tokens off.
+        """
         if self._yes or not proposal.plan.operations:
             return True
-        number = len(proposal.plan.operations)
-        question = f"{self._prefix}Change {number:,} token{'s' if number > 1 else ''} now?"
+        question = f"{self._prefix}Change {_counted(len(proposal.plan.operations), 'token')} now?"
+        off = str(proposal.plan.deactivations)
         with _ctrl_c_interrupts():
             try:
-                return Confirm.ask(question, console=self._errors, default=False)
+                if not Confirm.ask(question, console=self._errors, default=False):
+                    return False
+                if not proposal.ask_again:
+                    return True
+                again = f"{self._prefix}{off} tokens stop working. Type {off} to go on"
+                return Prompt.ask(again, console=self._errors, default="") == off
             except EOFError:
                 self._errors.print()
                 return False
@@ -152,9 +167,7 @@ class Terminal:
     def show_check(self, checked: Checked) -> None:
         """What a sheet holds and what is wrong with it."""
         valid = checked.rows - checked.invalid_rows
-        self._say(
-            f"{_plain(checked.sheet.name)}: {valid:,} of {_counted(checked.rows, 'row')} valid"
-        )
+        self._say(f"{_plain(checked.name)}: {valid:,} of {_counted(checked.rows, 'row')} valid")
         self._how_it_was_read(checked)
         self._problems([(problem.row, str(problem)) for problem in checked.problems])
 
@@ -163,7 +176,7 @@ class Terminal:
         plan = proposal.plan
         checked = proposal.checked
         self._say(
-            f"{_plain(checked.sheet.name)}: {_counted(checked.rows, 'row')}, "
+            f"{_plain(checked.name)}: {_counted(checked.rows, 'row')}, "
             f"{_counted(len(plan.operations), 'token')} to change"
         )
         self._how_it_was_read(checked)
@@ -172,7 +185,7 @@ class Terminal:
             self._changes(plan.operations)
             fields = ", ".join(f"{name} {number:,}" for name, number in plan.fields().items())
             self._say(f"Changes by field: {fields}")
-        self._warnings(plan)
+        self._warnings(proposal)
         self._say(self._effort(proposal))
         problems = [(problem.row, str(problem)) for problem in checked.problems]
         problems += [
@@ -212,6 +225,22 @@ class Terminal:
                 "Handed back, an empty cell changes nothing."
             )
 
+    def show_verification(self, verification: Verification) -> None:
+        """Where the account differs from what a run wrote."""
+        found = verification.differences
+        tokens = _counted(verification.tokens, "token")
+        if not found:
+            self._say(f"{_plain(verification.run)}: all of {tokens} are as the run wrote them")
+            return
+        self._say(f"{_plain(verification.run)}: {_counted(len(found), 'difference')} in {tokens}")
+        table = Table("token", "label", "field", box=None, pad_edge=False)
+        table.add_column("written → now", overflow="fold")
+        for each in found[:SHOWN]:
+            change = f"{each.written} → {each.now}" if each.field else each.now
+            table.add_row(str(each.token_id), *map(_plain, (each.label, each.field, change)))
+        self._results.print(table)
+        self._more(len(found))
+
     def show_runs(self, summaries: Sequence[Summary]) -> None:
         """The history, a line a run."""
         if not summaries:
@@ -240,9 +269,8 @@ class Terminal:
         self._results.print(f"{self._prefix}{text}", soft_wrap=not self._results.is_terminal)
 
     def _how_it_was_read(self, checked: Checked) -> None:
-        ignored = [column.header for column in checked.sheet.columns if column.is_ignored]
-        if ignored:
-            self._say(f"Ignored columns: {_plain(', '.join(ignored))}")
+        if checked.ignored:
+            self._say(f"Ignored columns: {_plain(', '.join(checked.ignored))}")
         if checked.unheaded:
             columns = "column" if len(checked.unheaded) == 1 else "columns"
             letters = ", ".join(checked.unheaded)
@@ -272,15 +300,29 @@ class Terminal:
         self._results.print(table)
         self._more(len(operations))
 
-    def _warnings(self, plan: Plan) -> None:
-        warnings = {
-            "would stop working": plan.deactivations,
-            "would be billed to another customer": plan.new_customers,
-            "would expire in the past": plan.already_expired(datetime.now(UTC)),
-        }
-        for what, number in warnings.items():
-            if number:
-                self._say(f"[bold]{_counted(number, 'token')} {what}[/bold]")
+    def _warnings(self, proposal: Proposal) -> None:
+        plan = proposal.plan
+        off = [operation for operation in plan.operations if operation.deactivates]
+        self._warn(off, "would stop working")
+        self._warn(plan.to_new_customers(), "would be billed to another customer")
+        self._warn(plan.expired(datetime.now(UTC)), "would expire in the past")
+        for name, value in plan.uniform().items():
+            self._say(f"{name} would be {_plain(shown(value))} in every token that it changes in")
+        if proposal.ask_again:
+            self._say(
+                f"[bold]A job must allow so many to stop working: "
+                f"--max-deactivations {plan.deactivations}[/bold]"
+            )
+        for objection in proposal.objections:
+            self._say(f"[bold]Refused: {objection}[/bold]")
+
+    def _warn(self, operations: Sequence[Operation], what: str) -> None:
+        if not operations:
+            return
+        names = [str(each.token.identifier.label or each.token.id) for each in operations]
+        more = " …" if len(names) > NAMED else ""
+        listed = _plain(", ".join(names[:NAMED]))
+        self._say(f"[bold]{_counted(len(names), 'token')} {what}[/bold]: {listed}{more}")
 
     def _problems(self, problems: Sequence[tuple[int, str]]) -> None:
         for row, message in problems[:SHOWN]:

@@ -40,6 +40,11 @@ class Quiet:
     def reading(self, seen: int, count: int) -> None:
         pass
 
+    can_be_asked: bool = True
+
+    def proposed(self, proposal: Proposal) -> None:
+        pass
+
     def confirm(self, proposal: Proposal) -> bool:
         self.proposals.append(proposal)
         self.confirmed()

@@ -16,6 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
+    ("reverse",),
     ("check", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batch.errors import UsageError
 from batch.models import (
     Field,
     Identifier,
@@ -24,7 +23,7 @@ from batch.models import (
     TokenRef,
     Value,
 )
-from batch.plan import Named, Plan, again, guard, make, plain_uid
+from batch.plan import Named, Plan, again, make, objections, plain_uid
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 Changes = Mapping[Field, Value]
@@ -417,22 +416,67 @@ def test_only_rows_without_an_id_need_the_whole_listing(ref: TokenRef, only: boo
     assert Named([patch(2, {}, ref)]).only_by_id is only
 
 
-# The guard
+# The guards
 
 
-@pytest.mark.parametrize(("allowed", "stops"), [(None, False), (1, True), (2, False), (3, False)])
-def test_a_plan_larger_than_allowed_stops_before_anything_is_sent(
-    allowed: int | None,
-    stops: bool,  # noqa: FBT001 - a column of the table
+def deactivating(count: int) -> list[Operation]:
+    return [Operation(token(each), {Field.IS_ACTIVE: False}, (each,)) for each in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "deactivations", "said"),
+    [
+        (None, None, []),
+        (3, 2, []),
+        (2, None, ["the plan changes 3 tokens and --max-changes allows 2"]),
+        (None, 1, ["the plan switches 2 tokens off and --max-deactivations allows 1"]),
+        (None, 0, ["the plan switches 2 tokens off and --max-deactivations allows 0"]),
+    ],
+)
+def test_a_plan_larger_than_allowed_is_objected_to(
+    changes: int | None, deactivations: int | None, said: list[str]
 ) -> None:
-    operation = Operation(token(), {Field.COMMENT: "new"}, (2,))
-    plan = Plan([operation, operation], [])
+    plan = Plan([*deactivating(2), Operation(token(9), {Field.COMMENT: "new"}, (9,))], [])
+    found = objections(plan, max_changes=changes, max_deactivations=deactivations)
+    assert list(found) == said
 
-    if not stops:
-        guard(plan, max_changes=allowed)
-        return
-    with pytest.raises(UsageError, match=r"changes 2 tokens and --max-changes allows 1"):
-        guard(plan, max_changes=allowed)
+
+@pytest.mark.parametrize(
+    ("off", "others", "many"), [(10, 0, False), (11, 0, True), (11, 209, False), (12, 209, True)]
+)
+def test_more_than_ten_and_more_than_a_twentieth_are_many(
+    off: int,
+    others: int,
+    many: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    others_ = [Operation(token(each), {Field.COMMENT: "new"}, (each,)) for each in range(others)]
+    assert Plan([*deactivating(off), *others_], []).deactivates_many is many
+
+
+def test_a_column_with_one_value_is_remarked_on() -> None:
+    alike = [Operation(token(each), {Field.COMMENT: "new"}, (each,)) for each in range(11)]
+    assert Plan(alike, []).uniform() == {Field.COMMENT: "new"}
+    assert Plan(alike[:10], []).uniform() == {}
+    other = Operation(token(99), {Field.COMMENT: "newer"}, (99,))
+    assert Plan([*alike, other], []).uniform() == {}
+
+
+# What the token must hold
+
+
+def test_a_token_that_holds_neither_what_is_expected_nor_what_is_asked_is_a_conflict() -> None:
+    patches = [patch(2, {Field.COMMENT: "old"})]
+
+    def made(now: str) -> Plan:
+        named = Named(patches)
+        named.offer(token(comment=now))
+        return make(patches, named, {2: {Field.COMMENT: "new"}})
+
+    assert [each.changes for each in made("new").operations] == [{Field.COMMENT: "old"}]
+    assert only_outcome(made("old")).status is Status.UNCHANGED
+    conflict = only_outcome(made("other"))
+    assert conflict.status is Status.CONFLICT
+    assert 'comment is now "other", not "new"' in conflict.message
 
 
 # An operation whose end is not known

@@ -9,8 +9,24 @@ from batch.errors import JournalError
 from batch.report.record import Record
 from batch.report.sheets import write_fix, write_report, write_undo
 from batch.report.summary import RunState, Summary, summarize, write_summary
+from batch.report.verification import (
+    Difference,
+    Verification,
+    differences,
+    write_verification,
+)
 
-__all__ = ["Record", "RunState", "Summary", "summarize", "write"]
+__all__ = [
+    "Difference",
+    "Record",
+    "RunState",
+    "Summary",
+    "Verification",
+    "differences",
+    "summarize",
+    "write",
+    "write_verification",
+]
 
 
 def write(record: Record) -> Summary:

@@ -189,15 +189,7 @@ def _parsers(
     }
 
 
-def _can_be_emptied(field: Field) -> bool:
-    try:
-        TokenPatch.model_validate({field: None})
-    except ValidationError:
-        return False
-    return True
-
-
-_NULLABLE = frozenset(field for field in Field if _can_be_emptied(field))
+_NULLABLE = frozenset(filter(TokenPatch.can_empty, Field))
 
 
 def _beyond_limit(details: ErrorDetails) -> BadCell:

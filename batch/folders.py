@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from batch.errors import BusyError, RunError
 from batch.journal import FILE_NAME, Journal
+
+_REMEMBERED = 30 * 86_400  # seconds that the lock of a sheet is kept
 
 
 @contextmanager
@@ -29,6 +34,42 @@ def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal
     finally:
         if not needed:
             shutil.rmtree(folder)
+
+
+@contextmanager
+def working_on_sheet(name: str, digest: str) -> Iterator[None]:
+    """Alone on this machine with a sheet and the account that it goes to, of which `digest` is
+    made. BusyError while another process of this user is at the same.
+    """
+    folder = _state_folder()
+    with _alone(folder / f"sheet-{digest}.lock", name):
+        _forget_old_sheets(folder)
+        yield
+
+
+def _forget_old_sheets(folder: Path) -> None:
+    """Nightly sheets differ each night, and each leaves a file behind."""
+    oldest = time.time() - _REMEMBERED
+    for lock in folder.glob("sheet-*.lock"):
+        with suppress(OSError, Timeout):
+            if lock.stat().st_mtime < oldest:
+                with FileLock(lock, timeout=0):
+                    lock.with_suffix(".who").unlink(missing_ok=True)
+                    lock.unlink()
+
+
+def _state_folder() -> Path:
+    """Where this user's processes meet, whatever folder they work in."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    for folder in (home / "token-batch", Path(tempfile.gettempdir()) / f"token-batch-{user}"):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise RunError(f"{folder} cannot be written: make it, or set XDG_STATE_HOME to a folder")
 
 
 @contextmanager
@@ -79,12 +120,26 @@ def _new_folder(reports: Path, name: str) -> Path:
 
 @contextmanager
 def _working_on(folder: Path) -> Iterator[None]:
-    """The system frees the lock of a process that died."""
+    with _alone(folder / ".lock", f"run {folder.name}"):
+        yield
+
+
+@contextmanager
+def _alone(lock: Path, work: str) -> Iterator[None]:
+    """BusyError, with who and since when, while another process does this work.
+
+    The system frees the lock of a process that died.
+    """
+    told = lock.with_suffix(".who")
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(lock, timeout=0):
+            since = datetime.now(UTC).isoformat(" ", timespec="seconds")
+            lock.touch()
+            told.write_text(f"process {os.getpid()}, since {since}", encoding="utf-8")
             yield
     except Timeout as error:
-        raise BusyError(f"another process is working on {folder.name}") from error
+        who = told.read_text(encoding="utf-8") if told.exists() else "which has just begun"
+        raise BusyError(f"another process is working on {work} ({who})") from error
 
 
 @contextmanager

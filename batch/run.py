@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -34,7 +35,7 @@ from batch.errors import (
     StopRun,
     UsageError,
 )
-from batch.folders import all_runs, existing_run, new_run, read_run
+from batch.folders import all_runs, existing_run, new_run, read_run, working_on_sheet
 from batch.interruption import Interruption
 from batch.journal import Journal, in_transactions
 from batch.lookup import Lookup
@@ -132,7 +133,9 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
         refuse_if_strict(checked, settings)
         return checked
 
-    return await _carry_out(sheet.name, check, settings, audience)
+    digest = hashlib.sha256(f"{_account(settings)} {sheet.sha256}".encode()).hexdigest()
+    with working_on_sheet(sheet.name, digest):
+        return await _carry_out(sheet.name, check, settings, audience)
 
 
 async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | None:

@@ -373,6 +373,23 @@ def test_apply_without_yes_and_without_a_terminal_exits_2_and_asks_nothing_of_th
     assert runs_in(tmp_path) == []
 
 
+def test_a_sheet_that_another_process_works_on_exits_75_with_who_and_since_when(
+    slow: SimulatedApi, tmp_path: Path
+) -> None:
+    sheet = write_sheet(tmp_path, rows=30)
+    account = settings_for(slow)
+    options = (*QUICK, "--workers", "1", "--yes")
+    with started("apply", sheet, *options, folder=tmp_path, **account) as going:
+        wait_until(lambda: slow.writes)
+        said = said_by("apply", sheet, *options, folder=tmp_path, **account)
+        other = write_sheet(tmp_path, rows=2, text="another", name="other.csv")
+        beside = said_by("apply", other, *options, folder=tmp_path, **account)
+    assert (said.code, said.out) == (75, "")
+    assert f"is working on {sheet.name} (process {going.pid}, since 20" in said.err
+    assert beside.code == 0
+    assert said_by("apply", sheet, *options, folder=tmp_path, **account).code == 0
+
+
 def test_a_run_that_another_process_works_on_exits_75_and_is_named(
     expiring: SimulatedApi, stopped: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,8 @@ from batch.read import Sheet, is_blank, open_sheet
 from batch.settings import Settings
 from batch.validate import Validator
 
+INVALID_ROW = "invalid_row"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -30,7 +32,8 @@ class Checked:
     to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
     `ignored`: the headings of columns that were not understood; `unheaded`: the letters of columns
     that hold something and have no heading. `expected`: what the token of a row must hold, by the
-    row's number; a row without an entry expects nothing.
+    row's number; a row without an entry expects nothing. `settled`: how many rows have their
+    outcome without a patch or a problem, by it.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Checked:
     ignored: Sequence[str] = ()
     unheaded: Sequence[str] = ()
     expected: Expected = field(default_factory=dict)
+    settled: Mapping[Status, int] = field(default_factory=dict)
 
     @property
     def invalid_rows(self) -> int:
@@ -118,7 +122,7 @@ def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:
 
 def _invalid(problems: Sequence[Problem]) -> Outcome:
     message = " | ".join(str(problem) for problem in problems)
-    return Outcome(Status.INVALID, message, code="invalid_row")
+    return Outcome(Status.INVALID, message, code=INVALID_ROW)
 
 
 def refuse_if_strict(checked: Checked, settings: Settings) -> None:

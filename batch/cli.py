@@ -179,6 +179,9 @@ def plan(
     max_changes: MaxChanges = None,
     max_deactivations: MaxDeactivations = None,
     *,
+    out: Annotated[
+        Path | None, _panel("--out", "Save the plan, to apply it as it is: plan.json.")
+    ] = None,
     strict: Strict = False,
     simulate: Simulate = False,
     as_json: AsJson = False,
@@ -188,9 +191,11 @@ def plan(
     start_logging(log_format)
     chosen = _chosen(locals())
     source = Source(sheet, worksheet, _mapping(map_))
+    if out and out.suffix.lower() != ".json":
+        raise UsageError(f"{out.name}: the name of a saved plan ends with .json")
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, as_json=as_json)
-        proposal = _asynchronously(run.propose(source, chosen, terminal))
+        proposal = _asynchronously(run.propose(source, chosen, terminal, out))
     if as_json:
         seconds = time_left(len(proposal.plan.operations), chosen.write_rate).total_seconds()
         document = documents.of_plan(proposal, simulated=simulate, seconds_needed=seconds)
@@ -205,7 +210,7 @@ def plan(
 
 @app.command()
 def apply(
-    sheet: Sheet,
+    sheet: Annotated[str, typer.Argument(help="A sheet, or a saved plan (.json).")],
     worksheet: Worksheet = None,
     map_: Map = None,
     delimiter: Delimiter = None,

@@ -38,6 +38,7 @@ from batch.models import (
     State,
     Status,
     Token,
+    TokenName,
     TokenPatch,
     Value,
     cell_text,
@@ -196,23 +197,22 @@ class Journal:
                 ((row.number, _cells_json(row)) for row in rows),
             )
 
-    def settle_rows(self, rows: Iterable[tuple[int, Outcome, Token | None]]) -> None:
-        """Rows that need no request, each with its outcome and, where found, its token."""
+    def settle_rows(self, rows: Iterable[tuple[int, Outcome, TokenName | None]]) -> None:
+        """Rows that need no request, each with its outcome and, where found, its token's name."""
         with _sqlite_in_our_terms(self.folder), self._writer:
             self._writer.executemany(
                 "UPDATE rows SET token_id = ?, label = ?, status = ?, code = ?, message = ?, "
                 "finished_at = ? WHERE number = ?",
                 (
                     (
-                        token.id if token else None,
-                        token.identifier.label if token else None,
+                        *(name or (None, None)),
                         outcome.status,
                         outcome.code,
                         outcome.message,
                         _moment(outcome),
                         row,
                     )
-                    for row, outcome, token in rows
+                    for row, outcome, name in rows
                 ),
             )
 

@@ -298,6 +298,11 @@ class Token:
     created_at: Any = field(default=None, compare=False)
     updated_at: Any = field(default=None, compare=False)
 
+    @property
+    def name(self) -> TokenName:
+        """What the reports call it."""
+        return TokenName(self.id, self.identifier.label)
+
     def value(self, name: Field) -> Value:
         """The field's present value."""
         if name is Field.APP_USER_ID:
@@ -307,6 +312,13 @@ class Token:
 
 
 _ATTRIBUTE_OF = {field_: name for name, field_ in _FIELD_OF.items()}
+
+
+class TokenName(NamedTuple):
+    """What the reports call a token."""
+
+    id: int
+    label: str | None
 
 
 @dataclass(frozen=True, slots=True)

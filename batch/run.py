@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from batch import __version__, export, plan, report
+from batch import __version__, export, plan, report, saved_plan
 from batch.check import (
     Checked,
     Source,
@@ -76,6 +76,8 @@ class Proposal:
         found[Status.INVALID] = self.checked.invalid_rows
         for settled in self.plan.settled:
             found[settled.outcome.status] += 1
+        for status, number in self.checked.settled.items():
+            found[status] += number
         return found
 
 
@@ -111,13 +113,27 @@ def check(source: Source, settings: Settings) -> Checked:
     return check_sheet(open_source(source, settings), settings)
 
 
-async def propose(source: Source, settings: Settings, audience: Audience) -> Proposal:
-    """Check a sheet, read its tokens, and say what would change."""
-    checked = check(source, settings)
+async def propose(
+    source: Source, settings: Settings, audience: Audience, out: Path | None = None
+) -> Proposal:
+    """Check a sheet, read its tokens, and say what would change; `out`: where to save the plan."""
+    sheet = open_source(source, settings)
+    checked = check_sheet(sheet, settings)
     refuse_if_strict(checked, settings)
     async with _connected(settings) as client:
         with _nothing_done():
-            return await _propose(checked, client, settings, audience)
+            proposal = await _propose(checked, client, settings, audience)
+    if out:
+        facts = _facts(checked, settings)
+        saved = saved_plan.of_plan(
+            proposal.plan,
+            checked,
+            sheet.rows(),
+            made_at=datetime.now(UTC),
+            **{name: facts[name] for name in ("who", "base_url", "clear_marker")},
+        )
+        saved_plan.save(saved, out)
+    return proposal
 
 
 async def apply(source: Source, settings: Settings, audience: Audience) -> Ended | None:
@@ -126,6 +142,8 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     UsageError leaves no run behind: nothing was sent. StopRun and anything else that comes
     after the plan was confirmed leave one that can be resumed.
     """
+    if Path(source.path).suffix.lower() == saved_plan.SUFFIX:
+        return await _apply_saved(saved_plan.load(Path(source.path)), settings, audience)
     sheet = open_source(source, settings)
 
     def check(journal: Journal) -> Checked:
@@ -133,9 +151,22 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
         refuse_if_strict(checked, settings)
         return checked
 
-    digest = hashlib.sha256(f"{_account(settings)} {sheet.sha256}".encode()).hexdigest()
-    with working_on_sheet(sheet.name, digest):
+    with working_on_sheet(sheet.name, _digest(sheet.sha256, settings)):
         return await _carry_out(sheet.name, check, settings, audience)
+
+
+async def _apply_saved(
+    plan_: saved_plan.SavedPlan, settings: Settings, audience: Audience
+) -> Ended | None:
+    """As planned, where the tokens are still as they were then; others are conflicts."""
+    if plan_.base_url != _account(settings):
+        raise RunError(f"the plan was made for {plan_.base_url}, not for {_account(settings)}")
+
+    def check(journal: Journal) -> Checked:
+        return saved_plan.asked_by(plan_, journal)
+
+    with working_on_sheet(plan_.sheet, _digest(plan_.sha256, settings)):
+        return await _carry_out(plan_.sheet, check, settings, audience)
 
 
 async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | None:
@@ -311,7 +342,9 @@ def _refuse_objectionable(proposal: Proposal, audience: Audience) -> None:
 
 
 def _record_plan(journal: Journal, made: plan.Plan) -> None:
-    journal.settle_rows((row.row, row.outcome, row.token) for row in made.settled)
+    journal.settle_rows(
+        (row.row, row.outcome, row.token.name if row.token else None) for row in made.settled
+    )
     journal.add_operations(made.operations)
     journal.note(operations=len(made.operations), confirmed_at=datetime.now(UTC))
 
@@ -467,6 +500,11 @@ def _refuse_another_account(journal: Journal, settings: Settings) -> None:
     if about.simulated:
         raise RunError(f"{name} was made with --simulate: go on with it in the same way")
     raise RunError(f"{name} was sent to {about.base_url}, not to {_account(settings)}")
+
+
+def _digest(sha256: str, settings: Settings) -> str:
+    """Of a sheet and the account that it goes to."""
+    return hashlib.sha256(f"{_account(settings)} {sha256}".encode()).hexdigest()
 
 
 def _account(settings: Settings) -> str:

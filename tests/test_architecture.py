@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
-    ("reverse",),
+    ("reverse", "saved_plan"),
     ("check", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),

@@ -396,7 +396,7 @@ def test_rows_of_one_operation_share_its_end_and_the_others_keep_theirs(journal:
     journal.settle_rows(
         [
             (3, outcome(Status.INVALID, message="no", code="invalid_row"), None),
-            (5, outcome(Status.UNCHANGED), token(9)),
+            (5, outcome(Status.UNCHANGED), token(9).name),
         ]
     )
     journal.add_operations([operation(1, 2, 6), operation(2, 4)])

@@ -135,7 +135,7 @@ def mixture(journal: Journal) -> Journal:
     journal.settle_rows(
         [
             (3, outcome(Status.INVALID, message="B3 is wrong", code="invalid_row"), None),
-            (5, outcome(Status.UNCHANGED), token(5)),
+            (5, outcome(Status.UNCHANGED), token(5).name),
             (6, outcome(Status.NOT_FOUND, message="no id 6", code="no_such_token"), None),
         ]
     )

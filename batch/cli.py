@@ -413,7 +413,7 @@ def report(
     else:
         chosen = chosen.model_copy(update={"simulated": summary.simulated})
         ended = Ended(summary)
-        _terminal(chosen).show_end(ended, _again(ended))
+        _terminal(chosen).show_end(ended, _command("resume", ended), _command("undo", ended))
 
 
 @app.command()
@@ -502,7 +502,7 @@ def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
     if as_json:
         typer.echo(documents.as_json(ended.summary))
     else:
-        terminal.show_end(ended, _again(ended))
+        terminal.show_end(ended, _command("resume", ended), _command("undo", ended))
     if ended.interrupted:
         raise typer.Exit(INTERRUPTED)
     if ended.stop:
@@ -510,10 +510,10 @@ def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
     raise typer.Exit(ALL_WELL if ended.summary.all_well else SOME_NOT)
 
 
-def _again(ended: Ended) -> str:
-    """The command that goes on with the run, as it must be typed where this one was."""
+def _command(name: str, ended: Ended) -> str:
+    """A command about the run, as it must be typed where this one was."""
     folder = Path(ended.summary.folder)
-    words = ["token-batch", "resume", folder.name]
+    words = ["token-batch", name, folder.name]
     if folder.parent != Path("reports"):
         words += ["--reports", str(folder.parent)]
     if ended.summary.simulated:

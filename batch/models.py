@@ -355,6 +355,18 @@ class Operation:
         return self.changes.get(Field.IS_ACTIVE) is False
 
     @property
+    def reveals(self) -> frozenset[Field]:
+        """Which fields would show in its answer that the API gives them defaults: those left out
+        whose value is another. validFrom's default is the present.
+        """
+        return frozenset(
+            name
+            for name in DEFAULTED
+            if name not in self.changes
+            and (name is Field.VALID_FROM or self.token.value(name) is False)
+        )
+
+    @property
     def difference(self) -> str:
         """Old → new of every field, in one line, in the order of the API's page."""
         return "; ".join(

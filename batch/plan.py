@@ -85,6 +85,11 @@ class Plan:
             if len(counts) == 1 and counts.total() > MANY_ALIKE
         }
 
+    @property
+    def can_tell(self) -> bool:
+        """Whether an answer could show that the API gives defaults to fields that are left out."""
+        return any(operation.reveals for operation in self.operations)
+
     def to_new_customers(self) -> Sequence[Operation]:
         """Those after which another company would be billed."""
         return [each for each in self.operations if Field.CUSTOMER_ID in each.changes]
@@ -171,8 +176,8 @@ def make(patches: Iterable[Patch], named: Named, expected: Expected = _NOTHING) 
 
     A row whose token does not hold what is expected of it, nor what is asked, is a conflict.
 
-    Deactivations come first (a lost card must stop working before a comment is mended), then
-    the order of the sheet.
+    Behind the operation whose answer shows the most, deactivations come first (a lost card must
+    stop working before a comment is mended), then the order of the sheet.
     """
     settled: list[Settled] = []
     matched: list[tuple[Token, Patch]] = []
@@ -196,7 +201,18 @@ def make(patches: Iterable[Patch], named: Named, expected: Expected = _NOTHING) 
     settled.sort(key=lambda row: row.row)
     operations.sort(key=lambda operation: operation.rows[0])
     operations.sort(key=lambda operation: not operation.deactivates)
+    _lead_with_a_probe(operations)
     return Plan(operations, settled)
+
+
+def _lead_with_a_probe(operations: list[Operation]) -> None:
+    """The first one goes alone, to see what the API does with fields that are left out: it shall
+    be the one whose answer shows the most.
+    """
+    if operations:
+        best = max(operations, key=lambda operation: len(operation.reveals))
+        operations.remove(best)
+        operations.insert(0, best)
 
 
 def handed_over(items: list[T]) -> Iterator[T]:

@@ -21,6 +21,7 @@ from rich.prompt import Confirm, Prompt
 from rich.table import Table
 
 from batch.check import Checked
+from batch.errors import NotAsAsked
 from batch.models import Operation, Outcome, Rate, Status, shown
 from batch.report import RunState, Summary, Verification
 from batch.run import Ended, Exported, Proposal
@@ -195,8 +196,8 @@ class Terminal:
         ]
         self._problems(problems)
 
-    def show_end(self, ended: Ended, again: str) -> None:
-        """How a run ended, and the one next step."""
+    def show_end(self, ended: Ended, again: str, undo: str) -> None:
+        """How a run ended, and the next step: the commands that go on with it and take it back."""
         summary = ended.summary
         self._counts(summary.counts)
         self._say(
@@ -206,6 +207,8 @@ class Terminal:
         if summary.state is not RunState.FINISHED:
             self._say(_why_unfinished(summary))
             # Never wrapped: it is there to be copied.
+            if isinstance(ended.stop, NotAsAsked):
+                self._results.print(f"Put back what was moved: {_plain(undo)}", soft_wrap=True)
             self._results.print(f"Go on with: {_plain(again)}", soft_wrap=True)
         elif not summary.all_well:
             self._say("Mend and hand in again: " + _plain(f"{summary.folder}/fix.csv"))
@@ -313,6 +316,8 @@ class Terminal:
                 f"[bold]A job must allow so many to stop working: "
                 f"--max-deactivations {plan.deactivations}[/bold]"
             )
+        if plan.operations and not plan.can_tell:
+            self._say("No answer to this plan could show whether the API resets what is left out")
         for objection in proposal.objections:
             self._say(f"[bold]Refused: {objection}[/bold]")
 

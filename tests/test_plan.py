@@ -738,3 +738,37 @@ def test_a_label_that_may_have_lost_its_zeros_names_no_token(others: list[str]) 
     assert made.operations == []
     assert made.settled[0].outcome.code == "ambiguous"
     assert others[-1] in made.settled[0].outcome.message
+
+
+# Who goes first
+
+
+def test_the_operation_that_shows_the_most_goes_first_then_deactivations() -> None:
+    tokens = [
+        token(1),
+        token(2),
+        token(3, is_active=False),
+        token(4, is_active=False, roaming_enabled=False),
+    ]
+    asked: list[Changes] = [
+        {Field.COMMENT: "x"},
+        {Field.IS_ACTIVE: False},
+        {Field.COMMENT: "x"},
+        {Field.COMMENT: "x"},
+    ]
+    patches = [patch(row, each, TokenRef(id=row - 1)) for row, each in enumerate(asked, 2)]
+    made = planned(patches, tokens)
+    assert [operation.token.id for operation in made.operations] == [4, 2, 1, 3]
+    assert made.operations[0].reveals == {Field.VALID_FROM, Field.IS_ACTIVE, Field.ROAMING_ENABLED}
+
+
+def test_a_field_that_is_sent_shows_nothing() -> None:
+    everything: Changes = {
+        Field.VALID_FROM: NEW_YEAR + timedelta(days=1),
+        Field.IS_ACTIVE: True,
+        Field.ROAMING_ENABLED: True,
+    }
+    one = token(is_active=False, roaming_enabled=False)
+    made = planned([patch(2, everything)], [one])
+    assert not made.can_tell
+    assert planned([patch(2, {Field.COMMENT: "x"})], [one]).can_tell

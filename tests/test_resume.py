@@ -350,6 +350,8 @@ class TestEachState:
     def test_deactivations_go_first_again(self, api: SimulatedApi, tmp_path: Path) -> None:
         off = next(n for n, t in api.tokens().items() if n > FIRST + 3 and t["isActive"])
         rows: list[Cells] = [*comments(3), {"id": off, "isActive": "no"}]
+        for each in (*range(FIRST, FIRST + 3), off):  # all show the API's defaults alike
+            api.change(each, isActive=1, roamingEnabled=1)
         api.faults = Faults(script=[Planned(Fault.FORBIDDEN)])
         apply(api, tmp_path, rows)
         assert statuses(resume(api, tmp_path, workers=1)) == ["updated"] * 4

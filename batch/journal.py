@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -26,6 +26,7 @@ from typing import Any, Self, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from batch.errors import JournalError, RunError
+from batch.journal_schema import MIGRATIONS, SCHEMA, VERSION
 from batch.models import (
     NOT_AS_ASKED,
     About,
@@ -46,44 +47,8 @@ from batch.models import (
 )
 
 APPLICATION = 0x746F6B62  # "tokb": marks the file as this program's
-VERSION = 1
 FILE_NAME = "journal.sqlite"
 CHUNK = 100  # operations read at once while sending: more would hold the sending up
-
-_SCHEMA = """
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE operations (
-    number INTEGER PRIMARY KEY,     -- the order of sending
-    token_id INTEGER NOT NULL,
-    token TEXT NOT NULL,            -- as it was read, JSON
-    changes TEXT NOT NULL,          -- the new values, JSON
-    difference TEXT NOT NULL,       -- old → new in words, as the reports say it
-    state TEXT NOT NULL,            -- planned, sending or settled
-    status TEXT, code TEXT, message TEXT, http_status INTEGER,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    request_id TEXT, finished_at TEXT,
-    after TEXT                      -- the token as the API last told it, JSON
-);
-CREATE TABLE rows (
-    number INTEGER PRIMARY KEY,     -- as the spreadsheet shows it
-    cells TEXT NOT NULL,            -- as handed in, JSON
-    operation INTEGER REFERENCES operations,
-    token_id INTEGER, label TEXT,
-    status TEXT, code TEXT, message TEXT, finished_at TEXT
-);
--- A run that stopped leaves operations without an outcome: those that may have been sent are
--- unknown until the run goes on, and the others were not sent.
-CREATE VIEW lines AS
-SELECT r.number AS row, COALESCE(o.token_id, r.token_id) AS token_id,
-    COALESCE(r.label, json_extract(o.token, '$.identifier.label'), '') AS label,
-    COALESCE(o.status, r.status, CASE o.state WHEN 'sending' THEN 'unknown' ELSE 'not_sent' END)
-        AS status,
-    COALESCE(o.difference, '') AS changes, o.http_status, COALESCE(o.attempts, 0) AS attempts,
-    COALESCE(o.code, r.code, '') AS code, COALESCE(o.message, r.message, '') AS message,
-    COALESCE(o.request_id, '') AS request_id,
-    COALESCE(o.finished_at, r.finished_at) AS finished_at, r.cells
-FROM rows AS r LEFT JOIN operations AS o ON o.number = r.operation;
-"""
 
 
 T = TypeVar("T")
@@ -128,7 +93,7 @@ class Journal:
         try:
             # Closed again at once, so that its marks are in the file and not beside it.
             with closing(sqlite3.connect(folder / FILE_NAME)) as file:
-                file.executescript(_SCHEMA)
+                file.executescript(SCHEMA)
                 file.execute(f"PRAGMA application_id = {APPLICATION}")
                 file.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.Error as error:
@@ -137,26 +102,25 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """The journal in this folder. RunError if there is none that this version reads."""
+        """The journal in this folder, brought to this version if an older one wrote it.
+
+        RunError if there is none, or if a newer version wrote it.
+        """
         if not (folder / FILE_NAME).is_file():
             raise RunError(f"{folder} holds no run: it has no {FILE_NAME}")
-        if not cls.is_in(folder):
-            raise RunError(f"{folder / FILE_NAME} was not written by this version of token-batch")
+        version = _version_in(folder)
+        if version > VERSION:
+            raise RunError(f"{folder / FILE_NAME} was written by a newer version of token-batch")
+        if not version:
+            raise RunError(f"{folder / FILE_NAME} was not written by token-batch, or is damaged")
+        if version < VERSION:
+            _migrate(folder, version)
         return cls(folder)
 
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Whether this folder has a journal that this version reads; nothing is written."""
-        address = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
-        try:
-            with closing(sqlite3.connect(address, uri=True)) as file:
-                marks = [
-                    file.execute(f"PRAGMA {mark}").fetchone()[0]
-                    for mark in ("application_id", "user_version")
-                ]
-        except sqlite3.DatabaseError:
-            return False
-        return marks == [APPLICATION, VERSION]
+        return 0 < _version_in(folder) <= VERSION
 
     def close(self) -> None:
         """Close the file; nothing is lost, because nothing waits outside an `await`."""
@@ -275,6 +239,24 @@ class Journal:
             "UPDATE operations SET state = ?, attempts = attempts + ? WHERE number = ?",
             (State.PLANNED, attempts, number),
         )
+
+    def attempt(
+        self, number: int, *, http_status: int | None, request_id: str, failure: str
+    ) -> None:
+        """A request for this operation came to nothing; nobody waits for that to be recorded."""
+        written = self._change(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?)",
+            (number, iso(datetime.now(UTC)), http_status, request_id, failure),
+        )
+        written.add_done_callback(asyncio.Future.exception)  # the next change will meet it
+
+    def attempts(self, number: int) -> list[tuple[str, int | None, str, str]]:
+        """The failed attempts of an operation: when, the status, the request's id, and why."""
+        return self._reader.execute(
+            "SELECT at, http_status, request_id, failure FROM attempts WHERE operation = ? "
+            "ORDER BY rowid",
+            (number,),
+        ).fetchall()
 
     def replan(self, number: int, operation: Operation) -> asyncio.Future[None]:
         """The operation against its token as it is now; no request for that has left."""
@@ -455,3 +437,25 @@ def _token(text: bytes) -> Token:
 
 def _changes(text: str) -> dict[Field, Value]:
     return TokenPatch.model_validate_json(text).changes()
+
+
+def _version_in(folder: Path) -> int:
+    """Which version wrote the journal there; 0 if it is none. Nothing is written."""
+    address = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as file:
+            application, version = (
+                file.execute(f"PRAGMA {mark}").fetchone()[0]
+                for mark in ("application_id", "user_version")
+            )
+    except sqlite3.DatabaseError:
+        return 0
+    return version if application == APPLICATION else 0
+
+
+def _migrate(folder: Path, version: int) -> None:
+    """In place, and in one transaction: a journal is of one version or of another."""
+    steps = "".join(MIGRATIONS[older] for older in range(version, VERSION))
+    script = f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;"
+    with _sqlite_in_our_terms(folder), closing(sqlite3.connect(folder / FILE_NAME)) as file:
+        file.executescript(script)

@@ -485,7 +485,8 @@ class About(BaseModel):
     """What a run is about: from which sheet, to which account, by whom, and how far it came.
 
     `headers` are the sheet's. `hidden_rows`: how many of its rows are not to be seen there.
-    `total_row`: the number of a line of totals, which is no row. `confirmed_at` is None until its
+    `total_row`: the number of a line of totals, which is no row. `settings`: those it was begun
+    with, but for the key. `confirmed_at` is None until its
     person said yes; before that nothing is sent. `stopped`: why it ended before every row had an
     outcome, else empty. `seconds` and `requests` are those of all sittings together.
     """
@@ -502,6 +503,7 @@ class About(BaseModel):
     base_url: str
     who: str
     version: str
+    settings: dict[str, Any] = {}
     started_at: datetime
     confirmed_at: datetime | None = None
     finished_at: datetime | None = None

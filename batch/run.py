@@ -489,6 +489,7 @@ def _facts(checked: Checked, settings: Settings) -> dict[str, object]:
         "base_url": _account(settings),
         "who": _who(),
         "version": __version__,
+        "settings": settings.told(),
     }
 
 

@@ -110,6 +110,11 @@ class Settings(BaseSettings):
             raise ValueError("this is no setting; add --simulate to the command")
         return value
 
+    def told(self) -> dict[str, object]:
+        """Every setting by name, as a person would write it; the key is not among them."""
+        values = self.model_dump(exclude={"api_key"})
+        return {name: None if value is None else str(value) for name, value in values.items()}
+
     @property
     def limits(self) -> Limits:
         """How large a sheet may be."""

@@ -20,7 +20,7 @@ FLOORS = (
     ("check", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),
-    ("files",),
+    ("files", "journal_schema"),
     ("settings", "formulas", "marker"),
     ("models",),
     ("errors",),

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from batch.errors import JournalError, RunError, TokenBatchError
-from batch.journal import CHUNK, FILE_NAME, VERSION, Journal
+from batch.journal import CHUNK, FILE_NAME, Journal
+from batch.journal_schema import VERSION
 from batch.models import (
     About,
     Entry,
@@ -51,6 +52,8 @@ FACTS: dict[str, Any] = {
     "version": "1",
     "started_at": NEW_YEAR,
 }
+
+JOURNALS = Path(__file__).parent / "journals"
 
 
 def token(token_id: int = 1, **values: Any) -> Token:
@@ -503,13 +506,87 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path, content: bytes) -> 
         Journal.open(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, VERSION - 1, VERSION + 1, 2**31 - 1])
-def test_a_journal_of_another_version_is_not_read(planned: Journal, version: int) -> None:
+@pytest.mark.parametrize("version", [VERSION + 1, 2**31 - 1])
+def test_a_journal_of_a_newer_version_is_not_read(planned: Journal, version: int) -> None:
     planned._writer.execute(f"PRAGMA user_version = {version}")
     planned.close()
 
-    with pytest.raises(RunError, match="this version"):
+    with pytest.raises(RunError, match="newer version"):
         Journal.open(planned.folder)
+    assert not Journal.is_in(planned.folder)
+
+
+def of_version(version: int, folder: Path) -> Path:
+    """A run as the program of that time left it: five rows, two of them sent."""
+    script = (JOURNALS / f"version_{version}.sql").read_text(encoding="utf-8")
+    with contextlib.closing(sqlite3.connect(folder / FILE_NAME)) as file:
+        file.executescript(script)
+    return folder
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_journal_of_an_older_version_is_told_and_brought_up_in_place(
+    tmp_path: Path, version: int
+) -> None:
+    folder = of_version(version, tmp_path)
+    assert Journal.is_in(folder)
+
+    for _ in range(2):
+        with contextlib.closing(Journal.open(folder)) as journal:
+            assert [(line.row, line.status) for line in journal.lines()] == [
+                (2, "updated"),
+                (3, "invalid"),
+                (4, "not_found"),
+                (5, "updated"),
+                (6, "unchanged"),
+            ]
+            assert journal.about().who == "søren"
+            assert [operation.token.id for operation, _ in journal.written()] == [100001, 100003]
+            assert journal.attempts(1) == []
+            assert journal._reader.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_an_older_version_and_this_one_come_to_the_same_tables(
+    tmp_path: Path, version: int
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    Journal.open(of_version(version, tmp_path / "old")).close()
+    Journal.create(tmp_path / "new").close()
+
+    def tables(folder: Path) -> set[str]:
+        with contextlib.closing(sqlite3.connect(folder / FILE_NAME)) as file:
+            found = file.execute(
+                "SELECT sql FROM sqlite_schema WHERE sql NOT NULL AND name != 'rows_by_operation'"
+            )
+            return {sql for (sql,) in found}
+
+    assert tables(tmp_path / "old") == tables(tmp_path / "new")
+
+
+def test_a_file_without_a_version_is_no_journal(planned: Journal) -> None:
+    planned._writer.execute("PRAGMA user_version = 0")
+    planned.close()
+
+    with pytest.raises(RunError, match="not written by token-batch"):
+        Journal.open(planned.folder)
+
+
+def test_failed_attempts_are_kept_with_their_time_and_cause(planned: Journal) -> None:
+    async def attempted() -> None:
+        planned.attempt(1, http_status=503, request_id="req_1", failure="try later")
+        planned.attempt(1, http_status=None, request_id="", failure="no answer")
+        await planned.start(1)
+
+    asyncio.run(attempted())
+
+    found = planned.attempts(1)
+    assert [each[1:] for each in found] == [
+        (503, "req_1", "try later"),
+        (None, "", "no answer"),
+    ]
+    assert all(each[0].endswith("Z") for each in found)
 
 
 def test_another_programs_database_is_not_taken_for_a_journal(tmp_path: Path) -> None:

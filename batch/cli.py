@@ -99,7 +99,7 @@ Workers = Annotated[int | None, _panel("--workers", "Requests under way at once 
 Tries = Annotated[int | None, _panel("--tries", "For one request [6].", min=1)]
 Timeout = Annotated[float | None, _panel("--timeout", "Seconds for one request [30].", min=0.001)]
 MaxOutage = Annotated[
-    float | None, _panel("--max-outage", "Seconds the API may ask to wait [3600].", min=0.001)
+    float | None, _panel("--max-outage", "Seconds the API may be away [3600].", min=0.001)
 ]
 MaxChanges = Annotated[
     int | None, _panel("--max-changes", "Refuse a plan that changes more tokens.", min=1)

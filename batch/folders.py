@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from batch.errors import BusyError, RunError
 from batch.journal import FILE_NAME, Journal
+from batch.state import state_folder
 
 _REMEMBERED = 30 * 86_400  # seconds that the lock of a sheet is kept
 
@@ -41,7 +41,7 @@ def working_on_sheet(name: str, digest: str) -> Iterator[None]:
     """Alone on this machine with a sheet and the account that it goes to, of which `digest` is
     made. BusyError while another process of this user is at the same.
     """
-    folder = _state_folder()
+    folder = state_folder()
     with _alone(folder / f"sheet-{digest}.lock", name):
         _forget_old_sheets(folder)
         yield
@@ -56,20 +56,6 @@ def _forget_old_sheets(folder: Path) -> None:
                 with FileLock(lock, timeout=0):
                     lock.with_suffix(".who").unlink(missing_ok=True)
                     lock.unlink()
-
-
-def _state_folder() -> Path:
-    """Where this user's processes meet, whatever folder they work in."""
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    for folder in (home / "token-batch", Path(tempfile.gettempdir()) / f"token-batch-{user}"):
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
-    raise RunError(f"{folder} cannot be written: make it, or set XDG_STATE_HOME to a folder")
 
 
 @contextmanager

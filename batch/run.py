@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import getpass
 import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,9 @@ from batch.check import (
     refuse_if_strict,
     validator_for,
 )
-from batch.client.pacing import Pace
+from batch.client.pacing import Budget, Pace
 from batch.client.retrying import Retrying
+from batch.client.shared_budget import Kind, shared_budget
 from batch.client.token_client import TokenClient, Traffic
 from batch.client.transport import transport_to
 from batch.errors import (
@@ -44,6 +46,7 @@ from batch.models import (
     Entry,
     Operation,
     Outcome,
+    Rate,
     Requests,
     Selection,
     Status,
@@ -52,8 +55,10 @@ from batch.models import (
 from batch.reverse import reverse_of
 from batch.send import Sender
 from batch.settings import Settings
+from batch.state import state_folder
 
 SIMULATED = "the simulated API"
+_LOG = logging.getLogger("token-batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,8 @@ class Audience(Protocol):
     def confirm(self, proposal: Proposal) -> bool: ...
     def sending(self, run: str, operations: int) -> None: ...
     def settled(self, operation: Operation, outcome: Outcome) -> None: ...
+    def paused(self, message: str) -> None: ...
+    def resumed(self, seconds: float) -> None: ...
     def stopping(self) -> None: ...
     def quitting(self) -> None: ...
     def sent(self) -> None: ...
@@ -401,6 +408,9 @@ async def _send(
         tries=settings.tries,
         pin_defaults=settings.pin_defaults,
         settled=audience.settled,
+        max_outage=settings.max_outage,
+        paused=audience.paused,
+        resumed=audience.resumed,
     )
     interruption.stops(sender)
     stop: StopRun | None = None
@@ -434,15 +444,27 @@ async def _connected(settings: Settings) -> AsyncIterator[TokenClient]:
     transport = transport_to(
         settings.base_url, connect_timeout=settings.connect_timeout, timeout=settings.timeout
     )
-    async with transport:
-        yield TokenClient(
-            transport,
-            base_url=settings.base_url,
-            key=settings.key,
-            reads=Pace(settings.read_rate),
-            writes=Pace(settings.write_rate),
-            longest_pause=settings.max_outage,
-        )
+    with (
+        closing(_budget(settings, "reads", settings.read_rate)) as reads,
+        closing(_budget(settings, "writes", settings.write_rate)) as writes,
+    ):
+        async with transport:
+            yield TokenClient(
+                transport,
+                base_url=settings.base_url,
+                key=settings.key,
+                reads=Pace(settings.read_rate, budget=reads),
+                writes=Pace(settings.write_rate, budget=writes),
+                longest_pause=settings.max_outage,
+            )
+
+
+def _budget(settings: Settings, kind: Kind, rate: Rate) -> Budget:
+    """What all processes of this machine share that use this key and URL."""
+    if settings.simulated:  # each such process brings an API of its own
+        return Budget(rate)
+    key = settings.key.get_secret_value()
+    return shared_budget(state_folder(), settings.base_url, key, kind, rate, warn=_LOG.warning)
 
 
 def _lookup(client: TokenClient, settings: Settings, audience: Audience) -> Lookup:

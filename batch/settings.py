@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     tries: PositiveInt = 6  # for one request, the first included
     connect_timeout: PositiveFloat = 10.0  # seconds
     timeout: PositiveFloat = 30.0  # seconds for one whole exchange
-    max_outage: PositiveFloat = 3600.0  # seconds the API may ask to wait
+    max_outage: PositiveFloat = 3600.0  # seconds the API may be away, or ask to wait
 
     timezone: Annotated[ZoneInfo, BeforeValidator(_zone)] = ZoneInfo("UTC")
     date_order: DateOrder | None = None

@@ -149,6 +149,14 @@ class Terminal:
         if self._progress:
             self._progress.settled(outcome)
 
+    def paused(self, message: str) -> None:
+        """The service is away."""
+        LOG.info("%s%s", self._prefix, message)
+
+    def resumed(self, seconds: float) -> None:
+        """It is back."""
+        LOG.info("%sthe API is back after %s s", self._prefix, f"{seconds:.0f}")
+
     def stopping(self) -> None:
         """The first Ctrl-C."""
         LOG.info("stopping: requests under way finish; once more quits at once")

@@ -57,6 +57,12 @@ class Quiet:
         self.outcomes.append((operation.token.id, outcome))
         self.settling(operation, outcome)
 
+    def paused(self, message: str) -> None:
+        pass
+
+    def resumed(self, seconds: float) -> None:
+        pass
+
     def stopping(self) -> None:
         pass
 

@@ -21,7 +21,7 @@ FLOORS = (
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),
     ("files", "journal_schema"),
-    ("settings", "formulas", "marker"),
+    ("settings", "formulas", "marker", "state"),
     ("models",),
     ("errors",),
 )

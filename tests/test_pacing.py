@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from bisect import bisect_left
 
 import pytest
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch.client.pacing import CLOCK_DRIFT, Budget, Pace
+from batch.client.rate_headers import room_left
 from batch.errors import Abandoned
 from batch.models import Rate
+from batch.simulator.limits import Limiter, Limits, Window
 
 
 def most_in_any_window(arrivals: list[float], seconds: float) -> int:
@@ -113,6 +116,123 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     budget.pause(5.0)
 
     assert budget.wait(10.0) == 10.0
+
+
+@pytest.mark.parametrize(
+    ("taken", "told", "now", "wait"),
+    [
+        # (remaining, reset in, at); a slot that is taken here is answered at 0
+        (0, [(10, 30.0, 1.0)], 1.0, 0.0),  # as many as we believe: nobody else is there
+        (4, [(6, 30.0, 1.0)], 1.0, 0.0),
+        (4, [(0, 30.0, 1.0)], 1.0, 30.0),  # others used the rest
+        (4, [(0, 30.0, 1.0)], 31.0, 0.0),
+        (4, [(0, 30.0, 1.0)], 21.0, 10.0),
+        (4, [(1, 30.0, 1.0)], 1.0, 0.0),
+        (4, [(0, 30.0, 1.0), (3, 30.0, 1.1)], 2.0, 29.0),  # answers come out of order
+        (4, [(3, 30.0, 1.0), (0, 29.0, 1.1)], 1.1, 29.9),
+        (4, [(0, 1.0, 1.0), (3, 59.0, 3.1)], 4.0, 0.0),  # the next window
+        (4, [(3, 59.0, 3.0), (0, 1.0, 3.1)], 3.2, 0.0),  # overtaken: of a window gone by
+        (10, [(0, 5.0, 1.0)], 1.0, 59.0 + 60 * CLOCK_DRIFT),  # our own slots say no already
+        (4, [(-1, 30.0, 1.0)], 1.0, 0.0),  # nonsense
+        (4, [(0, 0.0, 1.0)], 1.0, 0.0),
+        (4, [(0, -5.0, 1.0)], 1.0, 0.0),
+        (4, [(0, 1e12, 1.0)], 1.0, 0.0),
+        (4, [(0, math.nan, 1.0)], 1.0, 0.0),
+        (4, [(0, math.inf, 1.0)], 1.0, 0.0),
+        (4, [(10**30, 30.0, 1.0)], 1.0, 0.0),
+    ],
+)
+def test_what_the_server_has_left_lowers_the_budget_until_its_reset(
+    taken: int, told: list[tuple[int, float, float]], now: float, wait: float
+) -> None:
+    budget = Budget(Rate(10, 60.0))
+    for _ in range(taken):
+        budget.take()
+        budget.answered(0.0)
+    for remaining, reset_in, at in told:
+        budget.told(remaining, reset_in, at)
+
+    assert budget.wait(now) == pytest.approx(wait)
+
+
+def test_no_more_go_than_the_server_has_left() -> None:
+    budget = Budget(Rate(10, 60.0))
+    budget.told(3, 30.0, 0.0)
+
+    assert [budget.take_by(1.0) is not None for _ in range(5)] == [True] * 3 + [False] * 2
+    assert budget.take_by(30.0) == 30.0
+
+
+@pytest.mark.parametrize("window", list(Window))
+@pytest.mark.parametrize("elsewhere", [0, 60])
+def test_the_servers_headers_cost_nothing_alone_and_spare_refusals_beside_others(
+    window: Window, elsewhere: int
+) -> None:
+    limiter = Limiter(Limits(writes=Rate(120, 60.0), window=window))
+    chance = random.Random(1)
+    budget = Budget(Rate(120, 60.0))
+    epoch, now, sent, refused = 1_700_000_000.3, 0.0, 0, 0
+    others_next = 0.0
+    while now < 1800.0:
+        if elsewhere and now >= others_next:
+            limiter.rule(epoch + now, write=True)
+            others_next += 60.0 / elsewhere
+        if budget.take_by(now) is None:
+            now += 0.01
+            continue
+        ruling = limiter.rule(epoch + now, write=True)
+        sent, refused = sent + 1, refused + (not ruling.allowed)
+        now += chance.uniform(0.01, 0.1)
+        budget.answered(now)
+        reset_in = math.ceil(ruling.reset_at) - math.floor(epoch + now)
+        budget.told(ruling.remaining, reset_in, now)
+
+    if elsewhere:
+        assert refused <= 0.01 * sent
+    else:
+        assert sent / (120 * 30) > 0.99
+        assert refused == 0
+
+
+DATE = "Sat, 21 Nov 2026 09:00:00 GMT"
+EPOCH = 1795251600
+
+
+@pytest.mark.parametrize(
+    ("headers", "room"),
+    [
+        ({"remaining": "7", "reset": str(EPOCH + 30)}, (7, 30.0)),
+        ({"remaining": "0", "reset": f"{EPOCH + 30}.5"}, (0, 30.5)),
+        ({"remaining": "7"}, None),
+        ({"reset": str(EPOCH + 30)}, None),
+        ({}, None),
+        ({"remaining": "-1", "reset": str(EPOCH + 30)}, None),
+        ({"remaining": "many", "reset": str(EPOCH + 30)}, None),
+        ({"remaining": "", "reset": ""}, None),
+        ({"remaining": "7", "reset": "soon"}, None),
+        ({"remaining": "7", "reset": "nan"}, None),
+        ({"remaining": "7", "reset": "inf"}, None),
+        ({"remaining": "9" * 5000, "reset": str(EPOCH + 30)}, None),
+        ({"remaining": "7", "reset": str(EPOCH)}, None),
+        ({"remaining": "7", "reset": "30"}, None),  # seconds from now: not as documented
+    ],
+)
+def test_headers_say_what_room_is_left_or_nothing(
+    headers: dict[str, str], room: tuple[int, float] | None
+) -> None:
+    named = {f"x-ratelimit-{name}": value for name, value in headers.items()}
+
+    assert room_left({**named, "date": DATE}) == room
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_without_the_servers_date_a_reset_is_measured_by_our_clock(date: str) -> None:
+    headers = {"x-ratelimit-remaining": "7", "x-ratelimit-reset": str(time.time() + 30)}
+
+    room = room_left({**headers, "date": date})
+
+    assert room
+    assert 0 < room[1] <= 30
 
 
 async def _enter_all(pace: Pace, number: int) -> list[int]:

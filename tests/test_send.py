@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runs import (
@@ -31,6 +32,7 @@ from starlette.responses import Response
 from batch.errors import KeyRefused, NotAsAsked, StopRun, Unavailable
 from batch.journal import Journal
 from batch.models import Rate
+from batch.send import Sender
 from batch.simulator import (
     Behaviour,
     ErrorBody,
@@ -54,6 +56,17 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest outage is short, and probed often."""
+    monkeypatch.setattr("batch.send.outage.FIRST_GAP", 0.02)
+
+    def sender(*arguments: Any, **named: Any) -> Sender:
+        return Sender(*arguments, **named | {"max_outage": 0.2})
+
+    monkeypatch.setattr("batch.run.Sender", sender)
+
+
+@pytest.fixture
 def api() -> Iterator[SimulatedApi]:
     with SimulatedApi(tokens=250, behaviour=NO_LIMITS) as running:
         yield running
@@ -69,13 +82,13 @@ def ids(api: SimulatedApi, count: int, **having: object) -> list[int]:
 
 
 class TestOrder:
-    def test_deactivations_go_first_then_the_order_of_the_sheet(
+    def test_behind_what_shows_the_most_deactivations_go_first_then_the_order_of_the_sheet(
         self, api: SimulatedApi, tmp_path: Path
     ) -> None:
         off = ids(api, 6, isActive=True)[3:6]
         rows: list[Cells] = [*comments(3), *({"id": token, "isActive": "no"} for token in off)]
         apply(api, tmp_path, rows, workers=1)
-        assert [request.token_id for request in api.writes] == [*off, FIRST, FIRST + 1, FIRST + 2]
+        assert [request.token_id for request in api.writes] == [FIRST, *off, FIRST + 1, FIRST + 2]
 
     def test_the_first_operation_goes_alone(self, api: SimulatedApi, tmp_path: Path) -> None:
         api.faults = Faults(latency=0.03)
@@ -462,7 +475,6 @@ class TestPace:
         with account(Behaviour(limits=limits, error_body=ErrorBody.OLD)) as api:
             ended = apply(api, tmp_path, comments(50), tries=6)
             assert statuses(ended) == ["updated"] * 50
-            assert ended.summary.requests.refusals_429 > 0
             assert ended.summary.requests.total == len(api.requests)
 
 
@@ -555,6 +567,7 @@ class TestStops:
             "rejected" if token in refused else "updated" for token in range(FIRST, FIRST + 40)
         ]
 
+    @pytest.mark.usefixtures("impatient")
     def test_a_service_that_goes_away_costs_no_row(self, api: SimulatedApi, tmp_path: Path) -> None:
         api.faults = Faults(latency=0.01)
         away = _Once(api.stop, after=30)
@@ -567,6 +580,7 @@ class TestStops:
         assert statuses(ended) == ["updated"] * 200
         assert ended.stop is None
 
+    @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize("outage", list(Outage))
     def test_an_outage_costs_no_row(
         self, api: SimulatedApi, tmp_path: Path, outage: Outage
@@ -579,6 +593,7 @@ class TestStops:
         api.outage = None
         assert statuses(resume(api, tmp_path)) == ["updated"] * 200
 
+    @pytest.mark.usefixtures("impatient")
     @pytest.mark.parametrize("from_the", [1, 30])
     def test_a_service_that_only_fails_to_write_costs_no_row(
         self, api: SimulatedApi, tmp_path: Path, from_the: int

@@ -691,7 +691,7 @@ def test_reads_and_writes_take_their_places_in_their_own_budgets() -> None:
 
     asyncio.run(scenario())
 
-    assert (reads._budget._fresh, writes._budget._fresh) == (1, 1)
+    assert (len(reads._budget._answers), len(writes._budget._answers)) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -723,11 +723,11 @@ def test_what_must_be_done_before_a_request_leaves_is_done_when_its_turn_has_com
     seen: list[tuple[int, int]] = []
 
     async def before() -> None:
-        seen.append((writes._budget._fresh, len(wire.requests)))
+        seen.append((writes._budget._under_way, len(wire.requests)))
 
     asyncio.run(client_on(wire, writes=writes).update(TOKEN_ID, CHANGES, before))
 
-    assert seen == [(0, 0)]
+    assert seen == [(1, 0)]
 
 
 def test_no_request_leaves_or_counts_when_what_must_be_done_before_it_fails() -> None:

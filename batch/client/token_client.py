@@ -18,6 +18,7 @@ import httpx
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from batch.client.pacing import Pace
+from batch.client.rate_headers import room_left
 from batch.errors import KeyRefused, NotTheApi, Refused, StopRun, TryAgain, Unavailable
 from batch.models import Field, Token, Value, iso
 
@@ -178,6 +179,9 @@ class TokenClient:
             response = await self._attempt(self._request(method, url, content))
         finally:
             pace.leave()
+        room = room_left(response.headers)
+        if room:
+            pace.told(*room)
         if response.status_code == OK:
             return response
         raise self._failure(response)

@@ -8,6 +8,7 @@ from batch.models import DEFAULTED, Field, Operation, Outcome, Status, Token, sh
 
 NO_ANSWER = "no_answer"
 TRIES_USED_UP = "tries_used_up"
+SERVER_ERROR = 500  # and above
 
 
 def would_reveal(operation: Operation) -> bool:
@@ -43,6 +44,13 @@ def of_failure(failure: TryAgain, attempts: int) -> Outcome:
         http_status=failure.http_status,
         request_id=failure.request_id,
     )
+
+
+def tells_of_no_service(outcome: Outcome) -> bool:
+    """Whether the service gave no word of its own: a fault of the row, or it is away."""
+    server_error = outcome.http_status is not None and outcome.http_status >= SERVER_ERROR
+    used_up = outcome.code in {NO_ANSWER, TRIES_USED_UP}
+    return used_up or (outcome.status is Status.FAILED and server_error)
 
 
 def not_as_asked(operation: Operation, now: Token) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from batch.client.retrying import Retrying
 from batch.client.token_client import FORBIDDEN, Answer, TokenClient
@@ -28,19 +28,22 @@ from batch.errors import (
 from batch.models import DEFAULTED, Entry, Field, Operation, Outcome, Status, Token, Value
 from batch.send.evidence import (
     NO_ANSWER,
-    TRIES_USED_UP,
     not_as_asked,
     of_failure,
     of_refusal,
+    tells_of_no_service,
     would_reveal,
 )
+from batch.send.outage import FAILURES, Effort, Outage, Turns
 
 REFUSED_KEYS = 3  # 403s in a row that make the key, not the row, the cause
-FAILURES = 10  # operations in a row with all tries used up that make it an outage
 SURPRISES = 3  # answers not as asked after which a run still goes on …
 SURPRISING_SHARE = 0.01  # … and, in a long run, the share that other people's edits explain
 
-PROBES = 10  # operations at most that go alone at the start
+PROBES = 10  # operations at most, without those that failed, that go alone at the start
+MAX_OUTAGE = 3600.0  # seconds that the service may be away before the run stops
+
+T = TypeVar("T")
 
 
 class Record(Protocol):
@@ -51,31 +54,27 @@ class Record(Protocol):
     def release(self, number: int, attempts: int) -> asyncio.Future[None]: ...
 
 
-@dataclass(slots=True)
-class Effort:
-    """What has been tried for one operation."""
+async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:
+    """All at once; none goes on when one of them fails."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    attempts: int = 0
-    started: bool = False  # it is recorded that a request may leave
-    has_place: bool = False  # among those that may be under way at once
-    sent_at: float = 0.0  # the loop's time when the last request left
-    doubtful: bool = False  # a request went out whose fate no answer told
-    answered: bool = False  # the API answered the change with the token as it is now
 
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An outcome whose cause may lie beyond its row, and the loop's time when it was known."""
-
-    entry: Entry
-    outcome: Outcome
-    known_at: float
+def _unheard(_: object) -> None:
+    return
 
 
 class Sender:
     """Sends operations, `workers` at once, and never two for one token: a plan has one each.
 
-    `settled` is told each operation's outcome once it is durable.
+    `settled` is told each operation's outcome once it is durable. `paused` hears in words that the
+    service is away and nothing new begins, `resumed` after how many seconds the run goes on. An
+    outage of more than `max_outage` seconds stops it.
     """
 
     def __init__(
@@ -87,6 +86,9 @@ class Sender:
         tries: int,
         pin_defaults: bool,
         settled: Callable[[Operation, Outcome], None],
+        max_outage: float = MAX_OUTAGE,
+        paused: Callable[[str], object] = _unheard,
+        resumed: Callable[[float], object] = _unheard,
     ) -> None:
         self._client = client
         self._record = record
@@ -94,30 +96,36 @@ class Sender:
         self._places = asyncio.Semaphore(workers)
         self._pin_defaults = pin_defaults
         self._settled = settled
+        self._max_outage = max_outage
+        self._paused = paused
+        self._resumed = resumed
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._reason: StopRun | None = None
-        self._probing = True
+        self._turns = Turns(iter(()))
+        self._outage = Outage()
+        self._outage_limit: asyncio.TimerHandle | None = None
+        self._pausing = False  # from the beginning of an outage until all begins anew
+        self._tries_once = False
+        self._goes_alone = PROBES  # so many operations, if none shows what they go alone for
         self._answers = 0
         self._surprises = 0
-        self._held: list[Held] = []
+        self._held: list[Effort] = []  # their outcome's cause may lie beyond their row
         self._settling: set[asyncio.Future[None]] = set()
         self._refused_in_a_row = 0
-        self._failed_in_a_row = 0
         self.retrying = Retrying(tries=tries, rest=self._rest)
 
     async def send(self, entries: Iterator[Entry]) -> None:
         """Send all, or raise the StopRun that ended it early. Returns early when stopped."""
-        await self._probe(entries)
-        # Twice as many as may be under way: while one half's requests are, the other half's
-        # starts come onto the disk.
-        workers = [asyncio.ensure_future(self._work(entries)) for _ in range(2 * self._workers)]
+        self._turns = Turns(entries)
         try:
-            await asyncio.gather(*workers)
+            while not (self._stopping.is_set() or self._turns.is_over):
+                await self._catch_up()
+                await self._go()
+                await self._sit_out()
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            if self._outage_limit:
+                self._outage_limit.cancel()
         await self._decide_held()
         await asyncio.gather(*self._settling, return_exceptions=True)
         if self._reason:
@@ -131,39 +139,50 @@ class Sender:
 
     # Who goes
 
-    async def _probe(self, entries: Iterator[Entry]) -> None:
-        """One operation at a time, until an answer has shown what the API does with fields that
-        are left out, or enough have gone by that could not show it.
+    async def _go(self) -> None:
+        """Operations one at a time, until an answer has shown what the API does with fields that
+        are left out or enough have gone by that could not show it; else many at once. Until
+        nothing is left, the run stops or the service is away.
         """
-        for entry in islice(entries, PROBES):
-            effort = await self._operate(entry)
-            shown_all = effort.answered and would_reveal(entry.operation)
-            if shown_all or self._stopping.is_set():
-                break
-        self._probing = False
+        # Twice as many as may be under way: while one half's requests are, the other half's
+        # starts come onto the disk.
+        alone = self._probing
+        count = 1 if alone else 2 * self._workers
+        await _together(self._work(alone=alone) for _ in range(count))
 
-    async def _work(self, entries: Iterator[Entry]) -> None:
-        while not self._stopping.is_set():
-            entry = next(entries, None)
-            if entry is None:
+    @property
+    def _probing(self) -> bool:
+        return self._goes_alone > 0
+
+    @property
+    def _ends(self) -> bool:
+        return self._pausing or self._stopping.is_set()
+
+    async def _work(self, *, alone: bool) -> None:
+        while not self._ends and alone == self._probing:
+            effort = self._turns.new()
+            if effort is None:
                 return
-            await self._operate(entry)
+            await self._operate(effort)
 
-    async def _operate(self, entry: Entry) -> Effort:
-        effort = Effort()
+    async def _operate(self, effort: Effort) -> None:
+        if effort.attempts:
+            self.retrying.retries += 1
+        effort.take_turn()
         try:
-            outcome = await self._outcome(entry, effort)
-            await self._conclude(entry, replace(outcome, attempts=effort.attempts), effort)
+            outcome = await self._outcome(effort)
+            await self._conclude(effort, replace(outcome, attempts=effort.attempts))
         except Abandoned:
-            await self._leave_open(entry, effort)
+            await self._leave_open(effort)
         except StopRun as reason:
             self.stop(reason)
-            await self._leave_open(entry, effort)
-        return effort
+            await self._leave_open(effort)
 
-    async def _leave_open(self, entry: Entry, effort: Effort) -> None:
-        if not effort.doubtful:
-            await self._record.release(entry.number, effort.attempts)
+    async def _leave_open(self, effort: Effort) -> None:
+        if effort.outcome and effort.outcome.status is Status.UNKNOWN:
+            self._settle(effort.entry, effort.outcome)  # resuming decides it in any case
+        elif effort.outcome or not effort.doubtful:
+            await self._record.release(effort.entry.number, effort.attempts)
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, unless the run stops."""
@@ -174,54 +193,113 @@ class Sender:
             return
         raise Abandoned("the run is stopping")
 
+    # When the service is away
+
+    def _pause(self, outcome: Outcome) -> None:
+        """Nothing new begins, and what failed is tried again."""
+        self._pausing = True
+        self._outage.begin(self._loop.time())
+        held, self._held = self._held, []
+        for effort in held:
+            self._hold(effort)
+        met = f"{FAILURES} tokens in a row failed ({outcome.message})"
+        stop = Unavailable(f"{met}: resume when the API is back")
+        self._outage_limit = self._loop.call_later(self._max_outage, self.stop, stop)
+        # Not called from here: a listener that fails must not disturb the run.
+        self._loop.call_soon(self._paused, f"{met}: waiting until the API is back")
+
+    async def _sit_out(self) -> None:
+        """During an outage: one operation at a time, once each, until an answer ends it."""
+        self._tries_once = True
+        with suppress(Abandoned):
+            while self._outage.since is not None:
+                await self._rest(self._outage.gap())
+                effort = self._turns.probe()
+                if effort is None:
+                    self._go_on()
+                else:
+                    await self._operate(effort)
+        self._tries_once = self._pausing = False
+        self._turns.restore_order()
+
+    async def _catch_up(self) -> None:
+        """Try again what failed in an outage: too few at a time to look like another one, and
+        after them one that is new, because its success shows that their fault is their own.
+        """
+        while self._turns.has_again and not self._ends:
+            count = 1 if self._probing else FAILURES - 1 - len(self._held)
+            await _together(self._operate(effort) for effort in self._turns.some_again(count))
+            if self._held and not self._ends and (witness := self._turns.new()):
+                await self._operate(witness)
+
+    def _go_on(self) -> None:
+        seconds = self._outage.end(self._loop.time())
+        if self._outage_limit:
+            self._outage_limit.cancel()
+        if not self._stopping.is_set():
+            self._loop.call_soon(self._resumed, seconds)
+
+    async def _tried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        return await (attempt() if self._tries_once else self.retrying.call(attempt))
+
     # How it ends
 
-    async def _conclude(self, entry: Entry, outcome: Outcome, effort: Effort) -> None:
+    async def _conclude(self, effort: Effort, outcome: Outcome) -> None:
         """Settle, or hold an outcome whose cause may lie beyond its row: what the next rows
-        meet decides between a bad row and a refused key or a service that is gone.
+        meet decides between a bad row and a refused key or a service that is away.
         """
+        effort.outcome, effort.known_at = outcome, self._loop.time()
         if outcome.http_status == FORBIDDEN:
-            self._refused_in_a_row += 1
-        elif outcome.code in {NO_ANSWER, TRIES_USED_UP}:
-            self._failed_in_a_row += 1
+            self._hold(effort)
+            self._stop_on_a_row_of(outcome)
+        elif tells_of_no_service(outcome):
+            self._hold(effort)
+            if not self._pausing and self._outage.failed(effort.failed_at):
+                self._pause(outcome)
         else:
-            self._refused_in_a_row = self._failed_in_a_row = 0
+            self._note_success(effort)
             await self._decide_held(before=effort.sent_at)
-            self._settle(entry, outcome)
-            return
-        if outcome.status is Status.UNKNOWN:
-            self._settle(entry, outcome)  # resuming decides it in any case
-        else:
-            self._held.append(Held(entry, outcome, self._loop.time()))
-        self._stop_on_a_row_of(outcome)
+            self._settle(effort.entry, outcome)
 
-    def _stop_on_a_row_of(self, outcome: Outcome) -> None:
+    def _hold(self, effort: Effort) -> None:
+        refused = effort.outcome and effort.outcome.http_status == FORBIDDEN
+        if self._pausing and not refused:
+            self._turns.again(effort)
+        else:
+            self._held.append(effort)
+
+    def _stop_on_a_row_of(self, refusal: Outcome) -> None:
+        self._refused_in_a_row += 1
         if self._refused_in_a_row >= (1 if self._probing else REFUSED_KEYS):
             self.stop(
                 KeyRefused(
-                    f"the API refuses the key (403: {outcome.message}): check SPIRII_API_KEY"
+                    f"the API refuses the key (403: {refusal.message}): check SPIRII_API_KEY"
                 )
             )
-        if self._failed_in_a_row >= FAILURES:
-            self.stop(
-                Unavailable(
-                    f"{FAILURES} tokens in a row failed ({outcome.message}): "
-                    "resume when the API is back"
-                )
-            )
+
+    def _note_success(self, effort: Effort) -> None:
+        self._refused_in_a_row = 0
+        self._outage.succeeded(effort.sent_at)
+        shown_all = effort.answered and would_reveal(effort.entry.operation)
+        self._goes_alone = 0 if shown_all else self._goes_alone - 1
+        since = self._outage.since
+        if since is not None and effort.proves_service_since(since):
+            self._go_on()
 
     async def _decide_held(self, before: float = math.inf) -> None:
         """Held outcomes are the rows' own once a request that left later went well; when the
         run stops they are tried again by resuming.
         """
         held, self._held = self._held, []
-        for one in held:
-            if self._stopping.is_set():
-                await self._record.release(one.entry.number, one.outcome.attempts)
-            elif one.known_at < before:
-                self._settle(one.entry, one.outcome)
+        if self._stopping.is_set():
+            for effort in held + self._turns.all_again():
+                await self._leave_open(effort)
+            return
+        for effort in held:
+            if effort.outcome and effort.known_at < before:
+                self._settle(effort.entry, effort.outcome)
             else:
-                self._held.append(one)
+                self._held.append(effort)
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """Record the outcome; the next operation does not wait for the disk, its showing does."""
@@ -240,34 +318,39 @@ class Sender:
 
     # What an answer proves
 
-    async def _outcome(self, entry: Entry, effort: Effort) -> Outcome:
-        operation = entry.operation
+    async def _outcome(self, effort: Effort) -> Outcome:
+        operation = effort.entry.operation
         if self._pin_defaults:
-            now = await self._as_it_is_now(operation)
+            now = await self._as_it_is_now(operation, effort)
             if isinstance(now, Outcome):
                 return now
             operation = replace(operation, token=now)
-        return await self._patched(entry.number, operation, effort)
+        return await self._patched(operation, effort)
 
-    async def _as_it_is_now(self, operation: Operation) -> Token | Outcome:
+    async def _as_it_is_now(self, operation: Operation, effort: Effort) -> Token | Outcome:
         """The token, or why no change was asked for."""
         try:
             now = await self._read(operation)
         except (TryAgain, Refused) as failure:
             message = f"the token could not be read, and nothing was sent: {failure}"
-            return Outcome(Status.FAILED, message, NO_ANSWER, failure.http_status)
+            status = Status.FAILED
+            if effort.doubtful:
+                message = f"no answer, and the token could not be read: {failure}"
+                status = Status.UNKNOWN
+            return Outcome(status, message, NO_ANSWER, failure.http_status)
         return now or Outcome(Status.NOT_FOUND, f"token {operation.token.id} no longer exists")
 
-    async def _patched(self, number: int, operation: Operation, effort: Effort) -> Outcome:
+    async def _patched(self, operation: Operation, effort: Effort) -> Outcome:
         asked = self._asked(operation)
 
         async def leaving() -> None:
             if not effort.started:
-                await self._record.start(number)
+                await self._record.start(effort.entry.number)
                 effort.started = True
             await self._places.acquire()
             effort.has_place = True
             effort.sent_at = self._loop.time()
+            effort.outcome = None
 
         async def attempt() -> Answer:
             effort.attempts += 1
@@ -278,6 +361,7 @@ class Sender:
                 raise
             except (TryAgain, Refused, Unavailable) as failure:
                 effort.doubtful = effort.doubtful or failure.doubtful
+                effort.failed_at = min(effort.failed_at, self._loop.time())
                 raise
             finally:
                 if effort.has_place:
@@ -285,13 +369,14 @@ class Sender:
                     self._places.release()
 
         try:
-            answer = await self.retrying.call(attempt)
+            answer = await self._tried(attempt)
         except Refused as failure:
+            effort.heard = not failure.doubtful
             return await self._settled_by_reading(operation, effort, of_refusal(failure))
         except TryAgain as failure:
             outcome = of_failure(failure, effort.attempts)
             return await self._settled_by_reading(operation, effort, outcome)
-        effort.answered = True
+        effort.answered = effort.heard = True
         self._answers += 1
         return self._compared(operation, answer)
 
@@ -331,7 +416,7 @@ class Sender:
             async with self._places:
                 return await self._client.token(operation.token.id)
 
-        return await self.retrying.call(attempt)
+        return await self._tried(attempt)
 
     def _compared(self, operation: Operation, answer: Answer) -> Outcome:
         """A 200 is believed for what its token shows, not for its number."""

@@ -207,7 +207,10 @@ class TestAnOutage:
             if len(pauses.said) < outages:
                 # A few answers later: while what failed before is being tried again.
                 wanted = len(api.requests) + 4
-                watch(lambda: len(api.requests) >= wanted, again)
+                watch(lambda: goes_on() and len(api.requests) >= wanted, again)
+
+        def goes_on() -> bool:
+            return len(pauses.seconds) == len(pauses.said)
 
         def again() -> None:
             api.outage = Outage.UNAVAILABLE

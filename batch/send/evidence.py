@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from batch.client.token_client import NOT_FOUND
 from batch.errors import Refused, TryAgain
-from batch.models import DEFAULTED, Field, Operation, Outcome, Status, Token, shown
+from batch.models import Operation, Outcome, Status, Token, shown
 
 NO_ANSWER = "no_answer"
 TRIES_USED_UP = "tries_used_up"
 SERVER_ERROR = 500  # and above
-
-
-def would_reveal(operation: Operation) -> bool:
-    """Whether its answer would show that the API gives defaults to fields that are left out."""
-    default = {Field.IS_ACTIVE: True, Field.ROAMING_ENABLED: True}  # validFrom's is the present
-    return any(
-        name not in operation.changes and operation.token.value(name) != default.get(name)
-        for name in DEFAULTED
-    )
 
 
 def of_refusal(failure: Refused) -> Outcome:

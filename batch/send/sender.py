@@ -25,14 +25,23 @@ from batch.errors import (
     TryAgain,
     Unavailable,
 )
-from batch.models import DEFAULTED, Entry, Field, Operation, Outcome, Status, Token, Value
+from batch.models import (
+    DEFAULTED,
+    NOT_AS_ASKED,
+    Entry,
+    Field,
+    Operation,
+    Outcome,
+    Status,
+    Token,
+    Value,
+)
 from batch.send.evidence import (
     NO_ANSWER,
     not_as_asked,
     of_failure,
     of_refusal,
     tells_of_no_service,
-    would_reveal,
 )
 from batch.send.outage import FAILURES, Effort, Outage, Turns
 
@@ -52,6 +61,9 @@ class Record(Protocol):
     def start(self, number: int) -> asyncio.Future[None]: ...
     def settle(self, number: int, outcome: Outcome) -> asyncio.Future[None]: ...
     def release(self, number: int, attempts: int) -> asyncio.Future[None]: ...
+    def attempt(
+        self, number: int, *, http_status: int | None, request_id: str, failure: str
+    ) -> None: ...
 
 
 async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:
@@ -280,7 +292,7 @@ class Sender:
     def _note_success(self, effort: Effort) -> None:
         self._refused_in_a_row = 0
         self._outage.succeeded(effort.sent_at)
-        shown_all = effort.answered and would_reveal(effort.entry.operation)
+        shown_all = effort.answered and bool(effort.entry.operation.reveals)
         self._goes_alone = 0 if shown_all else self._goes_alone - 1
         since = self._outage.since
         if since is not None and effort.proves_service_since(since):
@@ -360,6 +372,7 @@ class Sender:
                 effort.attempts -= 1
                 raise
             except (TryAgain, Refused, Unavailable) as failure:
+                self._note_failure(effort, failure)
                 effort.doubtful = effort.doubtful or failure.doubtful
                 effort.failed_at = min(effort.failed_at, self._loop.time())
                 raise
@@ -379,6 +392,15 @@ class Sender:
         effort.answered = effort.heard = True
         self._answers += 1
         return self._compared(operation, answer)
+
+    def _note_failure(self, effort: Effort, failure: TryAgain | Refused | Unavailable) -> None:
+        answer = None if isinstance(failure, Unavailable) else failure
+        self._record.attempt(
+            effort.entry.number,
+            http_status=answer.http_status if answer else None,
+            request_id=answer.request_id if answer else "",
+            failure=str(failure),
+        )
 
     def _asked(self, operation: Operation) -> Mapping[Field, Value]:
         """The changes, with `pin_defaults` also what the API might else reset, as it is now:
@@ -430,7 +452,7 @@ class Sender:
         if wrong:
             message = f"the API answered {answer.http_status}, but {wrong}"
             self._note_surprise(operation, message, moved_unasked=False)
-            return replace(outcome, status=Status.FAILED, message=message, code="not_as_asked")
+            return replace(outcome, status=Status.FAILED, message=message, code=NOT_AS_ASKED)
         return self._with_side_effects(operation, outcome, answer.token)
 
     def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:

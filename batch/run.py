@@ -408,6 +408,7 @@ async def _send(
         tries=settings.tries,
         pin_defaults=settings.pin_defaults,
         settled=audience.settled,
+        again=lambda operation, now, sent: plan.again(operation, now, was_sent=sent),
         max_outage=settings.max_outage,
         paused=audience.paused,
         resumed=audience.resumed,

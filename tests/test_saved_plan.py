@@ -172,3 +172,23 @@ def test_the_guards_hold_for_a_saved_plan_too(api: SimulatedApi, tmp_path: Path)
     with pytest.raises(UsageError, match="--max-changes allows 2"):
         applied(api, tmp_path, plan, max_changes=2)
     assert api.writes == []
+
+
+@pytest.mark.parametrize("pin_defaults", [False, True])
+def test_a_token_that_was_read_long_ago_is_compared_once_more_before_its_write(
+    api: SimulatedApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pin_defaults: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    monkeypatch.setattr("batch.send.sender.FRESH_FOR", -1.0)
+    plan = saved(api, tmp_path, comments(3))
+    later = Quiet(confirmed=lambda: api.change(FIRST + 1, comment="by a colleague"))
+    settings = settings_for(api, tmp_path, pin_defaults=pin_defaults)
+
+    ended = asyncio.run(run.apply(Source(str(plan)), settings, later))
+
+    assert ended is not None
+    assert statuses(ended) == ["updated", "conflict", "updated"]
+    assert 'comment is now "by a colleague"' in lines(ended)[1]["message"]
+    assert FIRST + 1 not in {write.token_id for write in api.writes}

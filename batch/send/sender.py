@@ -52,7 +52,12 @@ SURPRISING_SHARE = 0.01  # … and, in a long run, the share that other people's
 PROBES = 10  # operations at most, without those that failed, that go alone at the start
 MAX_OUTAGE = 3600.0  # seconds that the service may be away before the run stops
 
+FRESH_FOR = 600.0  # seconds after which a token is read again before its change is sent
+
 T = TypeVar("T")
+
+Again = Callable[[Operation, Token, bool], Operation | Outcome]
+"""What an operation comes to against its token as it is now, and whether it may have been sent."""
 
 
 class Record(Protocol):
@@ -84,7 +89,8 @@ def _unheard(_: object) -> None:
 class Sender:
     """Sends operations, `workers` at once, and never two for one token: a plan has one each.
 
-    `settled` is told each operation's outcome once it is durable. `paused` hears in words that the
+    `again` decides about an operation whose token was read a while ago. `settled` is told each
+    operation's outcome once it is durable. `paused` hears in words that the
     service is away and nothing new begins, `resumed` after how many seconds the run goes on. An
     outage of more than `max_outage` seconds stops it.
     """
@@ -98,6 +104,7 @@ class Sender:
         tries: int,
         pin_defaults: bool,
         settled: Callable[[Operation, Outcome], None],
+        again: Again,
         max_outage: float = MAX_OUTAGE,
         paused: Callable[[str], object] = _unheard,
         resumed: Callable[[float], object] = _unheard,
@@ -108,10 +115,12 @@ class Sender:
         self._places = asyncio.Semaphore(workers)
         self._pin_defaults = pin_defaults
         self._settled = settled
+        self._again = again
         self._max_outage = max_outage
         self._paused = paused
         self._resumed = resumed
         self._loop = asyncio.get_running_loop()
+        self._read_at = self._loop.time()
         self._stopping = asyncio.Event()
         self._reason: StopRun | None = None
         self._turns = Turns(iter(()))
@@ -332,11 +341,15 @@ class Sender:
 
     async def _outcome(self, effort: Effort) -> Outcome:
         operation = effort.entry.operation
-        if self._pin_defaults:
+        is_old = self._loop.time() - self._read_at > FRESH_FOR
+        if self._pin_defaults or is_old:
             now = await self._as_it_is_now(operation, effort)
             if isinstance(now, Outcome):
                 return now
-            operation = replace(operation, token=now)
+            decided = self._again(operation, now, effort.doubtful) if is_old else None
+            if isinstance(decided, Outcome):
+                return decided
+            operation = decided or replace(operation, token=now)
         return await self._patched(operation, effort)
 
     async def _as_it_is_now(self, operation: Operation, effort: Effort) -> Token | Outcome:

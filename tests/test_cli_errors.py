@@ -144,7 +144,6 @@ def test_empty_standard_input_is_named(api: SimulatedApi, tmp_path: Path) -> Non
         (("--sheet", "Sheet1"), ["--sheet"]),
         (("--encoding", "klingon"), ['"klingon"', "utf-8"]),
         (("--delimiter", "ab"), ['"ab"', "tab"]),
-        (("--max-changes", "7"), ["8", "--max-changes", "7"]),
     ],
     ids=" ".join,
 )
@@ -158,6 +157,19 @@ def test_an_unfit_option_is_named_with_what_would_do(
         )
         assert_one_sentence(said, *parts)
         assert api.writes == []
+    assert runs_in(tmp_path) == []
+
+
+def test_a_plan_that_is_refused_is_shown_with_the_reason(tmp_path: Path) -> None:
+    options = ("--yes", "--max-changes", "7")
+    with SimulatedApi(tokens=20) as api:
+        sheet = write_sheet(tmp_path)
+        said = said_by("apply", sheet, *options, folder=tmp_path, **settings_for(api))
+        assert api.writes == []
+    sentence = "the plan changes 8 tokens and --max-changes allows 7"
+    assert said.code == 2
+    assert f"Refused: {sentence}" in said.out
+    assert said.err.splitlines()[-1] == f"token-batch: {sentence}: nothing was sent"
     assert runs_in(tmp_path) == []
 
 

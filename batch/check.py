@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batch.errors import SheetError
@@ -11,8 +11,6 @@ from batch.models import Column, Expected, Outcome, Patch, Problem, Row, Status
 from batch.read import Sheet, is_blank, open_sheet
 from batch.settings import Settings
 from batch.validate import Validator
-
-INVALID_ROW = "invalid_row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
         hidden += sum(row.number in sheet.hidden_rows for row in rows)
         if journal:
             journal.add_rows(rows)
-            journal.settle_rows((result[0].row, _invalid(result), None) for result in bad)
+            journal.settle_rows((result[0].row, invalid(result), None) for result in bad)
     if not count:
         raise SheetError(f"{sheet.name}: there is no row below the header: nothing to do")
     total_row = totals[0].number if totals else None
@@ -120,9 +118,10 @@ def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:
     )
 
 
-def _invalid(problems: Sequence[Problem]) -> Outcome:
+def invalid(problems: Iterable[Problem]) -> Outcome:
+    """The outcome of a row with these problems."""
     message = " | ".join(str(problem) for problem in problems)
-    return Outcome(Status.INVALID, message, code=INVALID_ROW)
+    return Outcome(Status.INVALID, message, code="invalid_row")
 
 
 def refuse_if_strict(checked: Checked, settings: Settings) -> None:

@@ -26,6 +26,7 @@ from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBa
 from batch.interruption import INTERRUPTED
 from batch.models import DateOrder, Selection, Status
 from batch.run import Ended
+from batch.saved_plan import SUFFIX
 from batch.settings import Settings
 from batch.terminal import Terminal, log_error, start_logging, time_left
 
@@ -191,8 +192,8 @@ def plan(
     start_logging(log_format)
     chosen = _chosen(locals())
     source = Source(sheet, worksheet, _mapping(map_))
-    if out and out.suffix.lower() != ".json":
-        raise UsageError(f"{out.name}: the name of a saved plan ends with .json")
+    if out and out.suffix.lower() != SUFFIX:
+        raise UsageError(f"{out.name}: the name of a saved plan ends with {SUFFIX}")
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, as_json=as_json)
         proposal = _asynchronously(run.propose(source, chosen, terminal, out))

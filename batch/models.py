@@ -59,6 +59,11 @@ Value = bool | int | str | datetime | None
 """What a token's field holds. Datetimes are aware."""
 
 
+def is_empty(cell: Cell) -> bool:
+    """Whether the cell holds nothing, or only white space."""
+    return cell == "" or (isinstance(cell, str) and cell.isspace())
+
+
 def cell_text(cell: Cell) -> str:
     """The cell as text that, read again, means the same."""
     if isinstance(cell, str):

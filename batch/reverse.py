@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from batch.check import Checked
 from batch.errors import RunError
-from batch.journal import Journal, in_transactions
+from batch.journal import Journal
 from batch.marker import said
 from batch.models import (
     DEFAULTED,
@@ -56,8 +56,7 @@ def reverse_of(run: Journal, marker: str, journal: Journal) -> Checked:
             continue
         patches.append(Patch(number, TokenRef(id=before.id), old))
         expected[number] = moved
-    for some in in_transactions(rows):
-        journal.add_rows(some)
+    journal.add_rows(rows)
     journal.settle_rows((problem.row, _invalid(problem), None) for problem in problems)
     headers = ["id", *fields]
     name = f"undo of {run.folder.name}"

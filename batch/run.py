@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +53,7 @@ from batch.models import (
     Status,
     Token,
 )
+from batch.read import Sheet
 from batch.reverse import reverse_of
 from batch.send import Sender
 from batch.settings import Settings
@@ -125,8 +127,7 @@ async def propose(
 ) -> Proposal:
     """Check a sheet, read its tokens, and say what would change; `out`: where to save the plan."""
     sheet = open_source(source, settings)
-    checked = check_sheet(sheet, settings)
-    refuse_if_strict(checked, settings)
+    checked = _checked(sheet, settings)
     async with _connected(settings) as client:
         with _nothing_done():
             proposal = await _propose(checked, client, settings, audience)
@@ -150,30 +151,25 @@ async def apply(source: Source, settings: Settings, audience: Audience) -> Ended
     after the plan was confirmed leave one that can be resumed.
     """
     if Path(source.path).suffix.lower() == saved_plan.SUFFIX:
-        return await _apply_saved(saved_plan.load(Path(source.path)), settings, audience)
-    sheet = open_source(source, settings)
-
-    def check(journal: Journal) -> Checked:
-        checked = check_sheet(sheet, settings, journal)
-        refuse_if_strict(checked, settings)
-        return checked
-
-    with working_on_sheet(sheet.name, _digest(sheet.sha256, settings)):
-        return await _carry_out(sheet.name, check, settings, audience)
+        saved = _of_this_account(saved_plan.load(Path(source.path)), settings)
+        name, sha256, check = saved.sheet, saved.sha256, partial(saved_plan.asked_by, saved)
+    else:
+        sheet = open_source(source, settings)
+        name, sha256, check = sheet.name, sheet.sha256, partial(_checked, sheet, settings)
+    with working_on_sheet(name, _digest(sha256, settings)):
+        return await _carry_out(name, check, settings, audience)
 
 
-async def _apply_saved(
-    plan_: saved_plan.SavedPlan, settings: Settings, audience: Audience
-) -> Ended | None:
-    """As planned, where the tokens are still as they were then; others are conflicts."""
-    if plan_.base_url != _account(settings):
-        raise RunError(f"the plan was made for {plan_.base_url}, not for {_account(settings)}")
+def _of_this_account(saved: saved_plan.SavedPlan, settings: Settings) -> saved_plan.SavedPlan:
+    if saved.base_url != _account(settings):
+        raise RunError(f"the plan was made for {saved.base_url}, not for {_account(settings)}")
+    return saved
 
-    def check(journal: Journal) -> Checked:
-        return saved_plan.asked_by(plan_, journal)
 
-    with working_on_sheet(plan_.sheet, _digest(plan_.sha256, settings)):
-        return await _carry_out(plan_.sheet, check, settings, audience)
+def _checked(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
+    checked = check_sheet(sheet, settings, journal)
+    refuse_if_strict(checked, settings)
+    return checked
 
 
 async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | None:
@@ -184,10 +180,7 @@ async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | 
     """
     with existing_run(folder) as undone:
         _refuse_another_account(undone, settings)
-
-        def reverse(journal: Journal) -> Checked:
-            return reverse_of(undone, settings.clear_marker, journal)
-
+        reverse = partial(reverse_of, undone, settings.clear_marker)
         return await _carry_out(f"undo {_untimed(folder.name)}", reverse, settings, audience)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from batch.check import INVALID_ROW, Checked
+from batch.check import Checked, invalid
 from batch.errors import UsageError
 from batch.files import replacing
 from batch.journal import Journal, in_transactions
@@ -85,8 +86,7 @@ class SavedPlan(BaseModel):
 
 def of_plan(plan: Plan, checked: Checked, rows: Iterable[Row], **facts: object) -> SavedPlan:
     """The plan with every row of the sheet it comes from; `facts`: who, when, for which account."""
-    settled = {row.row: row for row in plan.settled}
-    problems = _messages(checked.problems)
+    settled = {row.row: row for row in (*plan.settled, *_invalid(checked.problems))}
     return SavedPlan.model_validate(
         {
             **facts,
@@ -105,7 +105,7 @@ def of_plan(plan: Plan, checked: Checked, rows: Iterable[Row], **facts: object) 
                 }
                 for each in plan.operations
             ],
-            "rows": [_row(row, settled.get(row.number), problems) for row in rows],
+            "rows": [_row(row, settled.get(row.number)) for row in rows],
         }
     )
 
@@ -168,23 +168,13 @@ def asked_by(plan: SavedPlan, journal: Journal) -> Checked:
     )
 
 
-def _messages(problems: Iterable[Problem]) -> Mapping[int, str]:
-    found: dict[int, list[str]] = {}
-    for problem in problems:
-        found.setdefault(problem.row, []).append(str(problem))
-    return {row: " | ".join(messages) for row, messages in found.items()}
+def _invalid(problems: Iterable[Problem]) -> Iterator[Settled]:
+    for row, found in groupby(problems, key=lambda problem: problem.row):
+        yield Settled(row, invalid(found))
 
 
-def _row(row: Row, settled: Settled | None, problems: Mapping[int, str]) -> SavedRow:
+def _row(row: Row, settled: Settled | None) -> SavedRow:
     cells = [cell_text(cell) for cell in row.cells]
-    if row.number in problems:
-        return SavedRow(
-            row=row.number,
-            cells=cells,
-            status=Status.INVALID,
-            code=INVALID_ROW,
-            message=problems[row.number],
-        )
     if settled is None:
         return SavedRow(row=row.number, cells=cells)
     return SavedRow(

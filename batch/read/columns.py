@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from batch.errors import SheetError
-from batch.models import Cell, Column, Covered, Field, Key, Limits, Row
+from batch.models import Cell, Column, Covered, Field, Key, Limits, Row, is_empty
 from batch.read.headings import WORDS, Meaning, is_told, meaning_of, nearly, plain, zone_of
 
 SEARCHED_ROWS = 20  # rows with content among which the header is looked for
@@ -61,7 +61,7 @@ def data_rows(rows: Iterable[Row]) -> Iterator[Row]:
 
 def is_blank(cell: Cell) -> bool:
     """Whether nothing is to be seen in the cell."""
-    return cell == "" or (isinstance(cell, str) and cell.isspace()) or isinstance(cell, Covered)
+    return is_empty(cell) or isinstance(cell, Covered)
 
 
 def find_header(head: Iterable[Row], mapping: Mapping[str, str] | None = None) -> Row | None:

@@ -41,11 +41,6 @@ class BadCell(ValueError):
         self.accepted = accepted
 
 
-def is_empty(cell: Cell) -> bool:
-    """Whether the cell holds nothing, or only white space."""
-    return cell == "" or (isinstance(cell, str) and cell.isspace())
-
-
 def shown(cell: Cell) -> str:
     """The cell as one short line of text that every file and screen can take."""
     text = _CONTROL.sub(_escaped, _text_of(cell))

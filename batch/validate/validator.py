@@ -23,10 +23,11 @@ from batch.models import (
     TokenPatch,
     TokenRef,
     Value,
+    is_empty,
     iso,
 )
 from batch.validate.booleans import boolean
-from batch.validate.cells import BadCell, is_empty, refuse_damage, shown
+from batch.validate.cells import BadCell, refuse_damage, shown
 from batch.validate.dates import END_OF_DAY, START_OF_DAY, Instants
 from batch.validate.numbers import JSON_LIMIT, PATH_LIMIT, whole_number
 from batch.validate.texts import free_text, label, uid

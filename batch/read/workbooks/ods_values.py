@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from batch.formulas import NOT_CALCULATED
 from batch.models import Cell
+from batch.read.workbooks.worksheet import stored_moment
 
 Attributes = dict[str, str]
 
@@ -90,7 +91,7 @@ def _date(stored: str) -> Cell:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return stored
-    return moment if moment.time() != time() else moment.date()
+    return stored_moment(moment)
 
 
 def _duration(stored: str) -> Cell:

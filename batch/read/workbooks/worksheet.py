@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, time
 from typing import NamedTuple, Protocol
 
-from batch.models import Row
+from batch.models import Cell, Row
 
 MOST_ROWS = 1 << 20  # of Excel and of LibreOffice
 MOST_COLUMNS = 1 << 14
@@ -19,6 +20,11 @@ class Area(NamedTuple):
     first_column: int
     last_row: int
     last_column: int
+
+
+def stored_moment(moment: datetime) -> Cell:
+    """The moment as a cell: a midnight is its date, for spreadsheets keep both as one number."""
+    return moment if moment.time() != time.min else moment.date()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, time
+from datetime import datetime
 from pathlib import Path
 
 import xlrd
@@ -19,7 +19,7 @@ from xlrd.compdoc import SIGNATURE, CompDoc
 from batch.errors import SheetError
 from batch.formulas import NOT_CALCULATED
 from batch.models import Cell, Row
-from batch.read.workbooks.worksheet import Area, Worksheet
+from batch.read.workbooks.worksheet import Area, Worksheet, stored_moment
 
 _FORMULA = 0x0006  # the kind of a formula's record
 _RECORD = struct.Struct("<HH")  # kind and length
@@ -105,7 +105,7 @@ class XlsWorkbook:
             return serial  # beyond all calendars: no date, which validation says of its cell
         if serial < 1:
             return moment.time()
-        return moment if moment.time() != time.min else moment.date()
+        return stored_moment(moment)
 
 
 def _refuse_loops(content: bytes) -> None:

@@ -18,6 +18,7 @@ from openpyxl.styles.numbers import is_date_format, is_timedelta_format
 from openpyxl.utils.datetime import from_excel
 
 from batch.models import Cell
+from batch.read.workbooks.worksheet import stored_moment
 
 Record = tuple[int, bytes]
 """A record's kind and its content."""
@@ -129,9 +130,7 @@ def _moment(serial: float, *, epoch: datetime, is_duration: bool) -> Cell:
         moment: datetime | time | timedelta = from_excel(serial, epoch, timedelta=is_duration)
     except OverflowError:
         return serial  # beyond all calendars: no date, which validation says of its cell
-    if isinstance(moment, datetime) and moment.time() == time.min:
-        return moment.date()
-    return moment
+    return stored_moment(moment) if isinstance(moment, datetime) else moment
 
 
 class Values:

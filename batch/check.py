@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from batch.errors import SheetError
 from batch.journal import Journal, in_transactions
-from batch.models import Column, Expected, Outcome, Patch, Problem, Row, Status
+from batch.models import Column, Expected, Meaning, Outcome, Patch, Problem, Row, Status
 from batch.read import Sheet, is_blank, open_sheet
 from batch.settings import Settings
 from batch.validate import Validator
@@ -26,8 +26,10 @@ class Source:
 class Checked:
     """What is asked, read and validated: `rows` of it, as patches or with problems.
 
-    The patches are gone once a plan is made of them. `hidden_rows`: how many of the rows are not
-    to be seen in the spreadsheet. `total_row`: the number of the line of totals that was left out.
+    `meanings`: what the column below each of the headers means. `worksheet` and `header_row`: where
+    the table is; the former is empty for what is no workbook. The patches are gone once a plan is
+    made of them. `hidden_rows`: how many of the rows are not to be seen in the spreadsheet.
+    `total_row`: the number of the line of totals that was left out.
     `ignored`: the headings of columns that were not understood; `unheaded`: the letters of columns
     that hold something and have no heading. `expected`: what the token of a row must hold, by the
     row's number; a row without an entry expects nothing. `settled`: how many rows have their
@@ -37,6 +39,7 @@ class Checked:
     name: str
     sha256: str
     headers: Sequence[str]
+    meanings: Sequence[Meaning | None]
     rows: int
     patches: list[Patch]
     problems: Sequence[Problem] = ()
@@ -46,6 +49,8 @@ class Checked:
     unheaded: Sequence[str] = ()
     expected: Expected = field(default_factory=dict)
     settled: Mapping[Status, int] = field(default_factory=dict)
+    worksheet: str = ""
+    header_row: int = 1
 
     @property
     def invalid_rows(self) -> int:
@@ -98,6 +103,7 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
         name=sheet.name,
         sha256=sheet.sha256,
         headers=[column.header for column in sheet.columns],
+        meanings=[column.meaning for column in sheet.columns],
         rows=count,
         patches=patches,
         problems=problems,
@@ -105,6 +111,8 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
         total_row=total_row,
         ignored=[column.header for column in sheet.columns if column.is_ignored],
         unheaded=sorted(filled),
+        worksheet=sheet.worksheet,
+        header_row=sheet.header_row,
     )
 
 
@@ -120,8 +128,10 @@ def validator_for(columns: Sequence[Column], settings: Settings) -> Validator:
 
 def invalid(problems: Iterable[Problem]) -> Outcome:
     """The outcome of a row with these problems."""
-    message = " | ".join(str(problem) for problem in problems)
-    return Outcome(Status.INVALID, message, code="invalid_row")
+    found = list(problems)
+    message = " | ".join(map(str, found))
+    bad_cells = {problem.meaning: problem.advice for problem in found if problem.meaning}
+    return Outcome(Status.INVALID, message, code="invalid_row", bad_cells=bad_cells)
 
 
 def refuse_if_strict(checked: Checked, settings: Settings) -> None:

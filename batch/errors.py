@@ -120,7 +120,8 @@ class TryAgain(TokenBatchError):
 class Refused(TokenBatchError):
     """The API's final word about one request.
 
-    `code`: the API's own error code, empty when it gave none.
+    `code`: the API's own error code, empty when it gave none. `param`: the field that it names as
+    the cause, likewise.
     `doubtful`: an error of the server's own (5xx), after which the change may stand.
     """
 
@@ -130,12 +131,14 @@ class Refused(TokenBatchError):
         *,
         http_status: int,
         code: str = "",
+        param: str = "",
         request_id: str = "",
         doubtful: bool = False,
     ) -> None:
         super().__init__(message)
         self.http_status = http_status
         self.code = code
+        self.param = param
         self.request_id = request_id
         self.doubtful = doubtful
 

@@ -16,6 +16,7 @@ from batch.errors import BusyError, RunError
 from batch.journal import FILE_NAME, Journal
 from batch.state import state_folder
 
+WORKBOOK = "sheet.xlsx"  # a copy of the one handed in
 _REMEMBERED = 30 * 86_400  # seconds that the lock of a sheet is kept
 
 
@@ -34,6 +35,15 @@ def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal
     finally:
         if not needed:
             shutil.rmtree(folder)
+
+
+def keep_workbook(sheet: Path, folder: Path) -> str:
+    """Put a copy of the workbook into the run's folder, and say under which name. RunError."""
+    try:
+        shutil.copyfile(sheet, folder / WORKBOOK)
+    except OSError as error:
+        raise RunError(f"{folder / WORKBOOK} cannot be written ({error.strerror})") from error
+    return WORKBOOK
 
 
 @contextmanager

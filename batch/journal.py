@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,12 +30,16 @@ from batch.journal_schema import MIGRATIONS, SCHEMA, VERSION
 from batch.models import (
     NOT_AS_ASKED,
     About,
+    Attempt,
+    Cell,
     Entry,
     Field,
+    HandedIn,
     Line,
     Operation,
     Outcome,
     Row,
+    Sitting,
     State,
     Status,
     Token,
@@ -55,6 +59,9 @@ T = TypeVar("T")
 
 _ROWS_AT_ONCE = 5000
 _TOKEN = TypeAdapter(Token)
+_KINDS: Mapping[str, type[datetime | date | time]] = {
+    kind.__name__: kind for kind in (datetime, date, time)
+}
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=iso)
 _Change = tuple[str, Sequence[Any], asyncio.Future[None]]
 
@@ -151,6 +158,34 @@ class Journal:
         found = self._reader.execute("SELECT 1 FROM about WHERE name = 'confirmed_at'")
         return found.fetchone() is not None
 
+    def begin_sitting(self, *, who: str, version: str, settings: Mapping[str, Any]) -> None:
+        """A process is at work on the run from now on."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            self._writer.execute(
+                "INSERT INTO sittings (began_at, who, version, settings) VALUES (?, ?, ?, ?)",
+                (_now(), who, version, _ENCODER.encode(settings)),
+            )
+
+    def end_sitting(self, stopped: str) -> None:
+        """It no longer is; `stopped`: why it ended before every row had its outcome, or empty."""
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            self._writer.execute(
+                "UPDATE sittings SET ended_at = ?, stopped = ? "
+                "WHERE number = (SELECT MAX(number) FROM sittings)",
+                (_now(), stopped),
+            )
+
+    def sittings(self) -> list[Sitting]:
+        """Every process that was at work on the run, the first one first."""
+        found = self._reader.execute(
+            "SELECT began_at, ended_at, who, version, settings, stopped FROM sittings "
+            "ORDER BY number"
+        )
+        return [
+            Sitting(began, ended, who, version, json.loads(settings), stopped or "")
+            for began, ended, who, version, settings, stopped in found
+        ]
+
     # Before the sending
 
     def add_rows(self, rows: Iterable[Row]) -> None:
@@ -166,7 +201,7 @@ class Journal:
         with _sqlite_in_our_terms(self.folder), self._writer:
             self._writer.executemany(
                 "UPDATE rows SET token_id = ?, label = ?, status = ?, code = ?, message = ?, "
-                "finished_at = ? WHERE number = ?",
+                "finished_at = ?, bad_cells = ? WHERE number = ?",
                 (
                     (
                         *(name or (None, None)),
@@ -174,6 +209,7 @@ class Journal:
                         outcome.code,
                         outcome.message,
                         _moment(outcome),
+                        _bad_cells_json(outcome),
                         row,
                     )
                     for row, outcome, name in rows
@@ -218,7 +254,8 @@ class Journal:
         """How the operation ended."""
         return self._change(
             "UPDATE operations SET state = ?, status = ?, code = ?, message = ?, http_status = ?, "
-            "attempts = attempts + ?, request_id = ?, finished_at = ?, after = ? WHERE number = ?",
+            "attempts = attempts + ?, request_id = ?, finished_at = ?, after = ?, bad_cells = ?, "
+            "seconds = ? WHERE number = ?",
             (
                 State.SETTLED,
                 outcome.status,
@@ -229,6 +266,8 @@ class Journal:
                 outcome.request_id,
                 _moment(outcome),
                 _token_json(outcome.after) if outcome.after else None,
+                _bad_cells_json(outcome),
+                outcome.seconds,
                 number,
             ),
         )
@@ -244,26 +283,29 @@ class Journal:
         self, number: int, *, http_status: int | None, request_id: str, failure: str
     ) -> None:
         """A request for this operation came to nothing; nobody waits for that to be recorded."""
-        written = self._change(
+        self._unawaited(
             "INSERT INTO attempts VALUES (?, ?, ?, ?, ?)",
-            (number, iso(datetime.now(UTC)), http_status, request_id, failure),
+            (number, _now(), http_status, request_id, failure),
         )
-        written.add_done_callback(asyncio.Future.exception)  # the next change will meet it
 
-    def attempts(self, number: int) -> list[tuple[str, int | None, str, str]]:
-        """The failed attempts of an operation: when, the status, the request's id, and why."""
-        return self._reader.execute(
-            "SELECT at, http_status, request_id, failure FROM attempts WHERE operation = ? "
-            "ORDER BY rowid",
-            (number,),
-        ).fetchall()
+    def pause(self, cause: str) -> None:
+        """The service is away; nobody waits for that to be recorded."""
+        self._unawaited("INSERT INTO pauses VALUES (?, NULL, ?)", (_now(), cause))
+
+    def unpause(self) -> None:
+        """It is back."""
+        self._unawaited("UPDATE pauses SET ended_at = ? WHERE ended_at IS NULL", (_now(),))
+
+    def _unawaited(self, sql: str, values: Sequence[Any]) -> None:
+        # The next change that somebody waits for meets the same trouble.
+        self._change(sql, values).add_done_callback(asyncio.Future.exception)
 
     def replan(self, number: int, operation: Operation) -> asyncio.Future[None]:
         """The operation against its token as it is now; no request for that has left."""
         return self._change(
             "UPDATE operations SET state = ?, token = ?, changes = ?, difference = ?, "
             "status = NULL, code = NULL, message = NULL, http_status = NULL, request_id = NULL, "
-            "finished_at = NULL, after = NULL WHERE number = ?",
+            "finished_at = NULL, after = NULL, bad_cells = NULL, seconds = NULL WHERE number = ?",
             (
                 State.PLANNED,
                 _token_json(operation.token),
@@ -356,15 +398,30 @@ class Journal:
         )
         return map(Line._make, found)
 
-    def lines_with_cells(
-        self, statuses: Collection[Status]
-    ) -> Iterator[tuple[Line, Sequence[str]]]:
-        """The rows that ended so, in the sheet's order, each with its cells as handed in."""
+    def handed_in(self, statuses: Collection[Status] = tuple(Status)) -> Iterator[HandedIn]:
+        """The rows that ended so, in the sheet's order, as they were handed in."""
         found = self._reader.execute(
-            "SELECT * FROM lines WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
+            "SELECT row, status, message, cells, bad_cells FROM lines "
+            "WHERE status IN (SELECT value FROM json_each(?)) ORDER BY row",
             (json.dumps(statuses),),
         )
-        return ((Line._make(facts), json.loads(cells)) for *facts, cells in found)
+        for row, status, message, cells, bad_cells in found:
+            yield HandedIn(
+                row, Status(status), message, _cells(cells), json.loads(bad_cells or "{}")
+            )
+
+    def failed_attempts(self) -> Iterator[Attempt]:
+        """Every request that came to nothing, in the order of the operations and of time."""
+        found = self._reader.execute(
+            "SELECT a.operation, o.token_id, json_extract(o.token, '$.identifier.label'), a.at, "
+            "a.http_status, a.request_id, a.failure FROM attempts AS a "
+            "JOIN operations AS o ON o.number = a.operation ORDER BY a.operation, a.rowid"
+        )
+        return map(Attempt._make, found)
+
+    def pauses(self) -> list[tuple[str, str | None, str]]:
+        """When the service was away: from when, until when (None: the run ended in it), why."""
+        return self._reader.execute("SELECT began_at, ended_at, cause FROM pauses").fetchall()
 
     def updated_fields(self) -> set[Field]:
         """The fields that the run changed in any token."""
@@ -422,8 +479,37 @@ def _moment(outcome: Outcome) -> str | None:
     return iso(outcome.finished_at) if outcome.finished_at else None
 
 
+def _bad_cells_json(outcome: Outcome) -> str | None:
+    return _ENCODER.encode(outcome.bad_cells) if outcome.bad_cells else None
+
+
+def _now() -> str:
+    return iso(datetime.now(UTC))
+
+
 def _cells_json(row: Row) -> str:
-    return _ENCODER.encode([cell_text(cell) for cell in row.cells])
+    return _ENCODER.encode([_jsonable_cell(cell) for cell in row.cells])
+
+
+def _jsonable_cell(cell: Cell) -> Any:
+    """Text and numbers as they are. A date and a time by their kind, because JSON has none."""
+    if isinstance(cell, str | int | float):
+        return cell
+    if isinstance(cell, datetime | date | time):
+        return {type(cell).__name__: cell.isoformat()}
+    return cell_text(cell)
+
+
+def _cells(text: str) -> Sequence[Cell]:
+    return [_cell(cell) for cell in json.loads(text)]
+
+
+def _cell(cell: Any) -> Cell:
+    if not isinstance(cell, dict):
+        found: Cell = cell
+        return found
+    ((kind, text),) = cell.items()
+    return _KINDS[kind].fromisoformat(text)
 
 
 def _token_json(token: Token) -> bytes:

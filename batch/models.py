@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
@@ -130,6 +130,13 @@ class Status(StrEnum):
     NOT_SENT = "not_sent"  # the run stopped before it
 
 
+Meaning = Field | Key
+"""What a column says of a token."""
+
+BadCells = Mapping[Meaning, str]
+"""What is wrong with which cells of a row, by what their columns mean."""
+
+
 class Row(NamedTuple):
     """One data row; `number` is the one the spreadsheet shows (the first line is 1).
 
@@ -151,7 +158,7 @@ class Column:
 
     index: int
     header: str
-    meaning: Field | Key | None
+    meaning: Meaning | None
     told: bool = False
     zone: str | None = None
 
@@ -179,8 +186,8 @@ def column_letter(index: int) -> str:
 class Problem:
     """What is wrong with one row, mostly with one of its cells.
 
-    `column` and `value` are empty when the problem is the row's as a whole.
-    `accepted` says what would be right, and may be empty.
+    `column` and `value` are empty, and `meaning` is None, when the problem is the row's as a
+    whole. `accepted` says what would be right, and may be empty.
     """
 
     row: int
@@ -189,11 +196,17 @@ class Problem:
     cell: str = ""
     value: str = ""
     accepted: str = ""
+    meaning: Meaning | None = None
+
+    @property
+    def advice(self) -> str:
+        """What is wrong and what would be right, for somebody who sees the cell."""
+        hint = f" Accepted: {self.accepted}." if self.accepted else ""
+        return f"{self.message}{hint}"
 
     def __str__(self) -> str:
         place = f"{self.column} ({self.cell}): " if self.column else ""
-        hint = f" Accepted: {self.accepted}." if self.accepted else ""
-        return f"{place}{self.message}{hint}"
+        return f"{place}{self.advice}"
 
 
 class TokenRef(NamedTuple):
@@ -203,9 +216,14 @@ class TokenRef(NamedTuple):
     label: str | None = None
     uid: str | None = None
 
+    @property
+    def given(self) -> Mapping[Key, int | str]:
+        """What the row names it by."""
+        names = {Key.ID: self.id, Key.LABEL: self.label, Key.UID: self.uid}
+        return {key: value for key, value in names.items() if value is not None}
+
     def __str__(self) -> str:
-        given = ((Key.ID, self.id), (Key.LABEL, self.label), (Key.UID, self.uid))
-        return ", ".join(f"{key} {value}" for key, value in given if value is not None)
+        return ", ".join(f"{key} {value}" for key, value in self.given.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +422,9 @@ class Outcome:
 
     `code`: the API's own error code, or a word of ours for the cause.
     `attempts`: requests that were sent for it. `after`: the token as the API last told it.
-    `finished_at`: None for what has not ended.
+    `finished_at`: None for what has not ended. `seconds`: how long the answer that decided took.
+    `bad_cells`: the cells of its rows that are the cause, by the meaning of their column, and what
+    is wrong with each.
     """
 
     status: Status
@@ -415,6 +435,8 @@ class Outcome:
     request_id: str = ""
     after: Token | None = None
     finished_at: datetime | None = field(default_factory=lambda: datetime.now(UTC))
+    seconds: float | None = None
+    bad_cells: BadCells = field(default_factory=dict)
 
     def with_side_effects(self, moved: str) -> Outcome:
         """The outcome that also tells what moved unasked; itself when nothing did."""
@@ -445,6 +467,46 @@ class Entry:
     def may_have_been_sent(self) -> bool:
         """Whether the server may have seen a request for it."""
         return self.state is not State.PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A row as it was handed in, and how it ended. `bad_cells` as of an Outcome."""
+
+    row: int
+    status: Status
+    message: str
+    cells: Sequence[Cell]
+    bad_cells: BadCells
+
+
+class Attempt(NamedTuple):
+    """A request that came to nothing, for which operation on which token. `at` as by `iso`.
+
+    `http_status` is None when there was no answer.
+    """
+
+    operation: int
+    token_id: int
+    label: str | None
+    at: str
+    http_status: int | None
+    request_id: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """One process at work on a run. Instants as by `iso`; `ended_at` is None for one that was
+    killed or is still at work. `stopped`: why it ended before every row had its outcome.
+    """
+
+    began_at: str
+    ended_at: str | None
+    who: str
+    version: str
+    settings: Mapping[str, Any]
+    stopped: str
 
 
 class Line(NamedTuple):
@@ -489,11 +551,13 @@ class Requests:
 class About(BaseModel):
     """What a run is about: from which sheet, to which account, by whom, and how far it came.
 
-    `headers` are the sheet's. `hidden_rows`: how many of its rows are not to be seen there.
-    `total_row`: the number of a line of totals, which is no row. `settings`: those it was begun
-    with, but for the key. `confirmed_at` is None until its
-    person said yes; before that nothing is sent. `stopped`: why it ended before every row had an
-    outcome, else empty. `seconds` and `requests` are those of all sittings together.
+    `headers` are the sheet's, and `meanings` what each column means; None for those that are
+    ignored. `worksheet` is empty for a sheet that is no workbook. `kept`: the name of the copy of
+    the workbook in the run's folder, empty if there is none. `hidden_rows`: how many of its rows
+    are not to be seen there. `total_row`: the number of a line of totals, which is no row.
+    `settings`: those it was begun with, but for the key. `confirmed_at` is None until its person
+    said yes; before that nothing is sent. `stopped`: why it ended before every row had an outcome,
+    else empty. `seconds` and `requests` are those of all sittings together.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -502,6 +566,10 @@ class About(BaseModel):
     sheet: str
     sha256: str
     headers: list[str]
+    meanings: list[Meaning | None] = []
+    worksheet: str = ""
+    header_row: int = 1
+    kept: str = ""
     hidden_rows: int = 0
     total_row: int | None = None
     clear_marker: str

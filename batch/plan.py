@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from batch.models import (
+    BadCells,
     Expected,
     Field,
     Operation,
@@ -37,6 +38,9 @@ MANY_ALIKE = 10  # tokens that would get the same value are worth a remark beyon
 _NOTHING: Expected = {}
 
 _ENCODINGS = ("utf-8", "cp850", "cp437", "mac_roman")  # in which a file may be taken for cp1252
+_HOW_TO_KEEP_LETTERS = (
+    "letters were spoilt when the sheet was saved or opened; use CSV UTF-8 or a workbook"
+)
 _LOST = frozenset("?\ufffd")  # what stands in the place of a letter that an encoding lacks
 
 
@@ -276,9 +280,9 @@ def _agreeing(ref: TokenRef, token: Token | None) -> Token | Outcome:
         return _not_found(ref)
     identifier = token.identifier
     if ref.label is not None and ref.label != identifier.label:
-        return _disagree(f"token {token.id} has the label {identifier.label}, not {ref.label}")
+        return _disagree(ref, f"token {token.id} has the label {identifier.label}, not {ref.label}")
     if ref.uid is not None and plain_uid(ref.uid) != plain_uid(identifier.uid or ""):
-        return _disagree(f"token {token.id} has the uid {identifier.uid}, not {ref.uid}")
+        return _disagree(ref, f"token {token.id} has the uid {identifier.uid}, not {ref.uid}")
     return token
 
 
@@ -291,31 +295,37 @@ def _only_one(
     both = [token for token in labelled or () if token in (carded or ())]
     fitting = both if labelled is not None and carded is not None else labelled or carded or []
     if not fitting:
-        return _disagree(f"label {ref.label} and uid {ref.uid} are not the same token")
+        return _disagree(ref, f"label {ref.label} and uid {ref.uid} are not the same token")
     if len(fitting) > 1:
         ids = ", ".join(str(token.id) for token in fitting)
-        message = f"{ref} names {len(fitting)} tokens (ids {ids}): name it by id"
-        return Outcome(Status.INVALID, message, code="ambiguous")
+        return _misnamed(ref, f"{ref} names {len(fitting)} tokens (ids {ids}): name it by id")
     return fitting[0]
 
 
 def _not_found(ref: TokenRef) -> Outcome:
-    return Outcome(Status.NOT_FOUND, f"there is no token with {ref}", code="no_such_token")
+    message = f"there is no token with {ref}"
+    return Outcome(Status.NOT_FOUND, message, "no_such_token", bad_cells=_names(ref, message))
 
 
 def _zeros_lost(ref: TokenRef, others: list[Token]) -> Outcome:
     """A spreadsheet drops the zeros before a number: which of the cards is meant is not known."""
     labels = ", ".join(str(token.identifier.label) for token in others)
     message = f"{ref} may be {labels} without its zeros: write the label as text, or name the id"
-    return Outcome(Status.INVALID, message, code="ambiguous")
+    return _misnamed(ref, message)
 
 
-def _disagree(message: str) -> Outcome:
-    return Outcome(
-        Status.INVALID,
-        f"{message}: is a column sorted apart from the rest?",
-        code="names_disagree",
-    )
+def _disagree(ref: TokenRef, message: str) -> Outcome:
+    message = f"{message}: is a column sorted apart from the rest?"
+    return _misnamed(ref, message, code="names_disagree")
+
+
+def _misnamed(ref: TokenRef, message: str, code: str = "ambiguous") -> Outcome:
+    return Outcome(Status.INVALID, message, code, bad_cells=_names(ref, message))
+
+
+def _names(ref: TokenRef, message: str) -> BadCells:
+    """The cells that name the token are the bad ones."""
+    return dict.fromkeys(ref.given, message)
 
 
 def _drift(token: Token, patches: list[Patch], expected: Expected) -> str:
@@ -333,9 +343,12 @@ def _compare(
     token: Token, patches: list[Patch], operations: list[Operation], settled: list[Settled]
 ) -> None:
     """Add the operation of one token's rows, and settle the rows that need none."""
-    clash = _clash(patches)
-    if clash:
-        outcome = Outcome(Status.INVALID, clash, code="rows_disagree")
+    clashes = _clashes(patches)
+    if clashes:
+        rows_said = ", ".join(str(patch.row) for patch in patches)
+        disagree = "; ".join(f"{name} ({values})" for name, values in clashes.items())
+        message = f"rows {rows_said} name the same token and disagree about {disagree}"
+        outcome = Outcome(Status.INVALID, message, code="rows_disagree", bad_cells=clashes)
         settled.extend(Settled(patch.row, outcome, token) for patch in patches)
         return
     changes: Mapping[Field, Value] = {}
@@ -344,7 +357,8 @@ def _compare(
         differing = _differing(token, patch.changes)
         damage = _spoilt(token, differing)
         if damage:
-            outcome = Outcome(Status.INVALID, damage, code="letters_spoilt")
+            message = f"{'; '.join(damage.values())}: {_HOW_TO_KEEP_LETTERS}"
+            outcome = Outcome(Status.INVALID, message, code="letters_spoilt", bad_cells=damage)
             settled.append(Settled(patch.row, outcome, token))
         elif differing:
             changes = {**changes, **differing} if changes else differing
@@ -361,23 +375,17 @@ def _differing(token: Token, changes: Mapping[Field, Value]) -> Mapping[Field, V
     return changes if len(differing) == len(changes) else differing
 
 
-def _spoilt(token: Token, changes: Mapping[Field, Value]) -> str:
-    """Which texts are the token's own but for letters that were spoilt when the sheet was saved;
-    empty when none is.
+def _spoilt(token: Token, changes: Mapping[Field, Value]) -> BadCells:
+    """The texts that are the token's own but for letters that were spoilt when the sheet was
+    saved, and what has become of each.
     """
-    lost = [
-        f"{name} {shown(old)} has become {shown(new)}"
+    return {
+        name: f"{name} {shown(old)} has become {shown(new)}"
         for name, new in changes.items()
         if isinstance(new, str)
         and isinstance(old := token.value(name), str)
         and _is_garbled(old, new)
-    ]
-    if not lost:
-        return ""
-    return (
-        f"{'; '.join(lost)}: letters were spoilt when the sheet was saved or opened; use CSV UTF-8 "
-        "or a workbook"
-    )
+    }
 
 
 def _is_garbled(old: str, new: str) -> bool:
@@ -415,20 +423,16 @@ def _ends(letter: str, new: str, start: int) -> Iterator[int]:
             yield end
 
 
-def _clash(patches: list[Patch]) -> str:
-    """Which rows want different values for one field of the same token; empty when none do."""
+def _clashes(patches: list[Patch]) -> BadCells:
+    """The fields for which rows of the same token want different values, and which."""
     if len(patches) == 1:
-        return ""
+        return {}
     wanted: defaultdict[Field, dict[Value, int]] = defaultdict(dict)
     for patch in patches:
         for name, value in patch.changes.items():
             wanted[name].setdefault(value, patch.row)
-    clashes = [
-        f"{name} ({', '.join(f'row {row}: {shown(value)}' for value, row in rows.items())})"
+    return {
+        name: ", ".join(f"row {row}: {shown(value)}" for value, row in rows.items())
         for name, rows in wanted.items()
         if len(rows) > 1
-    ]
-    if not clashes:
-        return ""
-    rows = ", ".join(str(patch.row) for patch in patches)
-    return f"rows {rows} name the same token and disagree about {'; '.join(clashes)}"
+    }

@@ -11,6 +11,8 @@ from batch.marker import said
 from batch.models import (
     DEFAULTED,
     Field,
+    Key,
+    Meaning,
     Operation,
     Outcome,
     Patch,
@@ -60,7 +62,8 @@ def reverse_of(run: Journal, marker: str, journal: Journal) -> Checked:
     journal.settle_rows((problem.row, _invalid(problem), None) for problem in problems)
     headers = ["id", *fields]
     name = f"undo of {run.folder.name}"
-    return Checked(name, "", headers, len(rows), patches, problems, expected=expected)
+    meanings: list[Meaning] = [Key.ID, *fields]
+    return Checked(name, "", headers, meanings, len(rows), patches, problems, expected=expected)
 
 
 def _moved(operation: Operation, after: Token | None) -> Mapping[Field, Value]:

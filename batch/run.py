@@ -38,7 +38,14 @@ from batch.errors import (
     StopRun,
     UsageError,
 )
-from batch.folders import all_runs, existing_run, new_run, read_run, working_on_sheet
+from batch.folders import (
+    all_runs,
+    existing_run,
+    keep_workbook,
+    new_run,
+    read_run,
+    working_on_sheet,
+)
 from batch.interruption import Interruption
 from batch.journal import Journal, in_transactions
 from batch.lookup import Lookup
@@ -169,6 +176,8 @@ def _of_this_account(saved: saved_plan.SavedPlan, settings: Settings) -> saved_p
 def _checked(sheet: Sheet, settings: Settings, journal: Journal | None = None) -> Checked:
     checked = check_sheet(sheet, settings, journal)
     refuse_if_strict(checked, settings)
+    if journal and sheet.kind == "xlsx":
+        journal.note(kept=keep_workbook(sheet.path, journal.folder))
     return checked
 
 
@@ -403,9 +412,10 @@ async def _send(
         settled=audience.settled,
         again=lambda operation, now, sent: plan.again(operation, now, was_sent=sent),
         max_outage=settings.max_outage,
-        paused=audience.paused,
-        resumed=audience.resumed,
+        paused=partial(_tell_pause, journal, audience),
+        resumed=partial(_tell_return, journal, audience),
     )
+    journal.begin_sitting(who=_who(), version=__version__, settings=settings.told())
     interruption.stops(sender)
     stop: StopRun | None = None
     try:
@@ -420,14 +430,26 @@ async def _send(
     finally:
         audience.sent()
         client.traffic.retries += sender.retrying.retries
+        stopped = str(stop or ("interrupted" if interruption.happened else ""))
+        journal.end_sitting(stopped)
         journal.note(
             finished_at=datetime.now(UTC),
-            stopped=str(stop or ("interrupted" if interruption.happened else "")),
+            stopped=stopped,
             requests=before.requests + _requests(client.traffic),
             seconds=round(before.seconds + time.monotonic() - began, 3),
         )
         summary = report.write(journal)
     return Ended(summary, stop, interruption.happened)
+
+
+def _tell_pause(journal: Journal, audience: Audience, cause: str) -> None:
+    journal.pause(cause)
+    audience.paused(cause)
+
+
+def _tell_return(journal: Journal, audience: Audience, seconds: float) -> None:
+    journal.unpause()
+    audience.resumed(seconds)
 
 
 # What the stages share
@@ -501,6 +523,9 @@ def _facts(checked: Checked, settings: Settings) -> dict[str, object]:
         "sheet": checked.name,
         "sha256": checked.sha256,
         "headers": checked.headers,
+        "meanings": checked.meanings,
+        "worksheet": checked.worksheet,
+        "header_row": checked.header_row,
         "clear_marker": settings.clear_marker,
         "base_url": _account(settings),
         "who": _who(),

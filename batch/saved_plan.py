@@ -19,6 +19,7 @@ from batch.files import replacing
 from batch.journal import Journal, in_transactions
 from batch.models import (
     Field,
+    Meaning,
     Outcome,
     Patch,
     Problem,
@@ -77,6 +78,7 @@ class SavedPlan(BaseModel):
     sheet: str
     sha256: str
     headers: Sequence[str]
+    meanings: Sequence[Meaning | None]
     clear_marker: str
     hidden_rows: int
     total_row: int | None
@@ -93,6 +95,7 @@ def of_plan(plan: Plan, checked: Checked, rows: Iterable[Row], **facts: object) 
             "sheet": checked.name,
             "sha256": checked.sha256,
             "headers": checked.headers,
+            "meanings": checked.meanings,
             "hidden_rows": checked.hidden_rows,
             "total_row": checked.total_row,
             "operations": [
@@ -159,6 +162,7 @@ def asked_by(plan: SavedPlan, journal: Journal) -> Checked:
         name=plan.sheet,
         sha256=plan.sha256,
         headers=plan.headers,
+        meanings=plan.meanings,
         rows=len(plan.rows),
         patches=patches,
         hidden_rows=plan.hidden_rows,

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
 
     def told(self) -> dict[str, object]:
         """Every setting by name, as a person would write it; the key is not among them."""
-        values = self.model_dump(exclude={"api_key"})
+        values = {name: value for name, value in self if name != "api_key"}
         return {name: None if value is None else str(value) for name, value in values.items()}
 
     @property

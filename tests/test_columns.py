@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from batch.errors import SheetError
-from batch.models import Field, Key
+from batch.models import Field, Key, Meaning
 from batch.read.columns import recognise
-from batch.read.headings import WORDS, Meaning, meaning_of, plain
+from batch.read.headings import WORDS, meaning_of, plain
 
 READ_ONLY_OF_THE_API = ("type", "createdAt", "updatedAt", "tokenGroupIds")
 OF_OUR_REPORTS = (

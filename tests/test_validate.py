@@ -122,6 +122,7 @@ def test_a_problem_says_what_was_found_and_what_is_accepted() -> None:
             cell="J5",
             value="0",
             accepted="a whole number in digits only, such as 67890",
+            meaning=Field.CUSTOMER_ID,
         ),
     )
     assert expected == problems(row(Customer="0"))

@@ -7,9 +7,10 @@ Facts about paths, fields, limits and status codes come from the API's public re
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, TypeVar
@@ -61,11 +62,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 200 to a PATCH: the token as it is now."""
+    """A 200 to a PATCH: the token as it is now. `seconds`: from the request to the answer."""
 
     token: Token
     http_status: int
     request_id: str
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -155,7 +157,8 @@ class TokenClient:
         content = body(changes)
         response = await self._exchange("PATCH", url, self._writes, content, before, LEAD)
         token = _the_token(token_id, response)
-        return Answer(token, response.status_code, _request_id(response))
+        seconds = response.elapsed.total_seconds()
+        return Answer(token, response.status_code, _request_id(response), seconds)
 
     def close(self) -> None:
         """No further request leaves; those under way go on."""
@@ -176,7 +179,9 @@ class TokenClient:
             await before()
             await pace.hold_until(free_at)  # or longer: while `before` ran, a pause may have come
             self._count(method)
+            left_at = time.monotonic()
             response = await self._attempt(self._request(method, url, content))
+            response.elapsed = timedelta(seconds=time.monotonic() - left_at)
         finally:
             pace.leave()
         room = room_left(response.headers)
@@ -250,6 +255,7 @@ class TokenClient:
             message,
             http_status=status,
             code=code,
+            param=_error(response).get("param", ""),
             request_id=request_id,
             doubtful=response.is_server_error,
         )

@@ -11,17 +11,17 @@ from zoneinfo import ZoneInfo
 
 from batch.export.columns import COLUMNS, ExportColumn
 from batch.marker import literal, said
-from batch.models import Cell, Field, Key, Token, Value, iso
+from batch.models import Cell, Field, Meaning, Token, Value, iso
 
 T = TypeVar("T", bound=Cell)
 
-Says = Callable[[Field | Key, Cell, Value], bool]
+Says = Callable[[Meaning, Cell, Value], bool]
 
 _FIRST_YEAR = 1900  # of a spreadsheet's calendar
 _EXACT_DIGITS = 15  # of a number in a spreadsheet
 # What a workbook cannot hold, or what one spreadsheet or another drops when it saves.
 _ALTERED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
-_WHOLE_DAY: Mapping[Field | Key | None, time] = {
+_WHOLE_DAY: Mapping[Meaning | None, time] = {
     Field.VALID_FROM: time.min,
     Field.EXPIRES_AT: time(23, 59, 59, 999_000),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batch.models import TEXT_LIMIT, Field, Key
+from batch.models import TEXT_LIMIT, Field, Key, Meaning
 
 
 class Kind(StrEnum):
@@ -22,7 +22,7 @@ class ExportColumn:
     """`meaning` is None for what the API only tells."""
 
     name: str
-    meaning: Field | Key | None
+    meaning: Meaning | None
     kind: Kind
     about: str
     accepted: str = ""

@@ -29,12 +29,14 @@ STANDARD_INPUT = "-"
 class Sheet:
     """A sheet that can be read as a table of tokens.
 
-    `name`: the file's, or "standard input". `sha256`: of the file's bytes, in hexadecimal.
+    `name`: the file's, or "standard input". `path`: where it is read from, which for these and for
+    a packed file is a temporary one. `sha256`: of the file's bytes, in hexadecimal.
     `worksheet`: empty for a text file. `header_row`: as the spreadsheet numbers it.
     `columns`: all of them in order, from the spreadsheet's column A on.
     """
 
     name: str
+    path: Path
     sha256: str
     kind: Kind
     worksheet: str
@@ -102,7 +104,9 @@ def open_sheet(
         else:
             refuse_bomb(path, limits.unpacked)
             table = read_workbook(path, kind, mapping=mapping, worksheet=worksheet, limits=limits)
-        return Sheet(name, sha256, kind, table.worksheet, table.header_row, table.columns, table)
+        return Sheet(
+            name, path, sha256, kind, table.worksheet, table.header_row, table.columns, table
+        )
 
 
 def _refuse_worksheet(worksheet: str | None) -> None:

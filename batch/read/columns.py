@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from batch.errors import SheetError
-from batch.models import Cell, Column, Covered, Field, Key, Limits, Row, is_empty
-from batch.read.headings import WORDS, Meaning, is_told, meaning_of, nearly, plain, zone_of
+from batch.models import Cell, Column, Covered, Field, Key, Limits, Meaning, Row, is_empty
+from batch.read.headings import WORDS, is_told, meaning_of, nearly, plain, zone_of
 
 SEARCHED_ROWS = 20  # rows with content among which the header is looked for
 

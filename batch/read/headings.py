@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo
 
-from batch.models import Field, Key
-
-Meaning = Field | Key
+from batch.models import Field, Key, Meaning
 
 WORDS: Mapping[Meaning, tuple[str, ...]] = {
     Key.ID: ("id", "Token ID", "Token no", "Token number", "Token nr", "Tokennummer"),

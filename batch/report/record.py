@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from batch.models import About, Field, Line, Status, Token
+from batch.models import About, Field, HandedIn, Line, Status, Token
 
 
 class Record(Protocol):
@@ -18,8 +18,6 @@ class Record(Protocol):
     def about(self) -> About: ...
     def counts(self) -> Counter[Status]: ...
     def lines(self) -> Iterator[Line]: ...
-    def lines_with_cells(
-        self, statuses: Collection[Status]
-    ) -> Iterator[tuple[Line, Sequence[str]]]: ...
+    def handed_in(self, statuses: Collection[Status] = ...) -> Iterator[HandedIn]: ...
     def updated_fields(self) -> set[Field]: ...
     def updated(self) -> Iterator[tuple[Token, Collection[Field]]]: ...

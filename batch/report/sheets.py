@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from batch.files import write_csv
 from batch.marker import said
-from batch.models import Field, Line, Status, Token
+from batch.models import Field, HandedIn, Line, Status, Token, cell_text
 from batch.report.record import Record
 
 FIX_COLUMNS = ("batch_status", "batch_message")
@@ -26,10 +26,7 @@ def write_fix(record: Record) -> None:
     """
     headers = record.about().headers
     kept = [place for place, header in enumerate(headers) if header not in FIX_COLUMNS]
-    lines = (
-        _fix_line(line, cells, kept, len(headers))
-        for line, cells in record.lines_with_cells(TO_MEND)
-    )
+    lines = (_fix_line(row, kept, len(headers)) for row in record.handed_in(TO_MEND))
     write_csv(record.folder / "fix.csv", (*(headers[place] for place in kept), *FIX_COLUMNS), lines)
 
 
@@ -42,11 +39,10 @@ def write_undo(record: Record) -> None:
     write_csv(record.folder / "undo.csv", ("id", *fields), lines)
 
 
-def _fix_line(
-    line: Line, handed_in: Sequence[str], kept: list[int], width: int
-) -> tuple[object, ...]:
-    cells = [*handed_in, *[""] * (width - len(handed_in))]
-    return (*(cells[place] for place in kept), line.status, line.message, *cells[width:])
+def _fix_line(row: HandedIn, kept: list[int], width: int) -> tuple[object, ...]:
+    cells = [cell_text(cell) for cell in row.cells]
+    cells += [""] * (width - len(cells))
+    return (*(cells[place] for place in kept), row.status, row.message, *cells[width:])
 
 
 def _undo_line(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batch.client.token_client import NOT_FOUND
 from batch.errors import Refused, TryAgain
-from batch.models import Operation, Outcome, Status, Token, shown
+from batch.models import BadCells, Field, Operation, Outcome, Status, Token, shown
 
 NO_ANSWER = "no_answer"
 TRIES_USED_UP = "tries_used_up"
@@ -23,7 +23,14 @@ def of_refusal(failure: Refused) -> Outcome:
         code=failure.code,
         http_status=failure.http_status,
         request_id=failure.request_id,
+        bad_cells=_named_by_the_api(failure),
     )
+
+
+def _named_by_the_api(failure: Refused) -> BadCells:
+    """The cell at fault, where the API names its field: `customerId`, or `identifier.appUserId`."""
+    name = failure.param.rpartition(".")[2]
+    return {Field(name): str(failure)} if name in tuple(Field) else {}
 
 
 def of_failure(failure: TryAgain, attempts: int) -> Outcome:

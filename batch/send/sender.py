@@ -460,6 +460,7 @@ class Sender:
             http_status=answer.http_status,
             request_id=answer.request_id,
             after=answer.token,
+            seconds=answer.seconds,
         )
         wrong = not_as_asked(operation, answer.token)
         if wrong:

@@ -17,6 +17,7 @@ from batch.models import (
     DateOrder,
     Field,
     Key,
+    Meaning,
     Patch,
     Problem,
     Row,
@@ -34,7 +35,7 @@ from batch.validate.texts import free_text, label, uid
 
 DATES_REMEMBERED = 1024  # a sheet repeats few dates, and reading one takes as long as five texts
 
-_Meaning = TypeVar("_Meaning", Field, Key)
+_Kind = TypeVar("_Kind", Field, Key)
 _Refused = dict[Column, BadCell]
 
 
@@ -81,7 +82,7 @@ class Validator:
                 return problems
         return Patch(row.number, TokenRef(**keys), changes)
 
-    def says(self, meaning: Field | Key, cell: Cell, value: Value) -> bool:
+    def says(self, meaning: Meaning, cell: Cell, value: Value) -> bool:
         """Whether the cell, in a column with that meaning, would be read as that value."""
         if is_empty(cell):
             return False
@@ -94,9 +95,9 @@ class Validator:
         return bool(read == value)
 
     def _values(
-        self, row: Row, columns: Mapping[_Meaning, Column], refused: _Refused
-    ) -> dict[_Meaning, Any]:
-        values: dict[_Meaning, Any] = {}
+        self, row: Row, columns: Mapping[_Kind, Column], refused: _Refused
+    ) -> dict[_Kind, Any]:
+        values: dict[_Kind, Any] = {}
         for meaning, column in columns.items():
             cell = row.cells[column.index]
             if cell == "" or is_empty(cell):  # most are the former, and it is seen at once
@@ -107,7 +108,7 @@ class Validator:
                 refused[column] = bad
         return values
 
-    def _value(self, meaning: Field | Key, cell: Cell) -> Any:
+    def _value(self, meaning: Meaning, cell: Cell) -> Any:
         if isinstance(cell, str):
             text = cell.strip()
             if text[:1] in self._first_of_marker:  # few cells do, and the rest is said quickly
@@ -118,7 +119,7 @@ class Validator:
             refuse_damage(text)
         return self._parsers[meaning](cell)
 
-    def _clears(self, meaning: Field | Key, text: str) -> bool:
+    def _clears(self, meaning: Meaning, text: str) -> bool:
         if text.casefold() != self._folded_marker:
             return False
         if text == self._marker and meaning not in _NULLABLE:
@@ -171,7 +172,7 @@ class Validator:
 
 def _parsers(
     start_zone: ZoneInfo, end_zone: ZoneInfo, order: DateOrder | None
-) -> Mapping[Field | Key, Callable[[Cell], Any]]:
+) -> Mapping[Meaning, Callable[[Cell], Any]]:
     number = partial(whole_number, limit=JSON_LIMIT)
     remembering = lru_cache(DATES_REMEMBERED)
     return {
@@ -210,6 +211,7 @@ def _of_cells(row: Row, refused: _Refused) -> Iterable[Problem]:
             cell=_place(row, column),
             value=value,
             accepted=bad.accepted,
+            meaning=column.meaning,
         )
 
 

@@ -134,11 +134,24 @@ class Journal:
         self._reader.close()
         self._writer.close()
 
+    async def caught_up(self) -> None:
+        """Wait until all that the journal was told while sending is on the disk, or has failed."""
+        while self._committing:
+            await asyncio.wait({self._committing})
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """A transaction of its own, between those of the changes that come while sending."""
+        if self._committing:
+            raise RuntimeError("changes are on their way to the disk: wait until caught_up")
+        with _sqlite_in_our_terms(self.folder), self._writer:
+            yield
+
     # What a run is about
 
     def note(self, **facts: Any) -> None:
         """Remember facts of About by name; a later one replaces an earlier."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             self._writer.executemany(
                 "INSERT OR REPLACE INTO about VALUES (?, ?)",
                 [(name, json.dumps(value, default=_jsonable)) for name, value in facts.items()],
@@ -160,7 +173,7 @@ class Journal:
 
     def begin_sitting(self, *, who: str, version: str, settings: Mapping[str, Any]) -> None:
         """A process is at work on the run from now on."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             self._writer.execute(
                 "INSERT INTO sittings (began_at, who, version, settings) VALUES (?, ?, ?, ?)",
                 (_now(), who, version, _ENCODER.encode(settings)),
@@ -168,7 +181,7 @@ class Journal:
 
     def end_sitting(self, stopped: str) -> None:
         """It no longer is; `stopped`: why it ended before every row had its outcome, or empty."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             self._writer.execute(
                 "UPDATE sittings SET ended_at = ?, stopped = ? "
                 "WHERE number = (SELECT MAX(number) FROM sittings)",
@@ -190,7 +203,7 @@ class Journal:
 
     def add_rows(self, rows: Iterable[Row]) -> None:
         """The sheet's rows, as handed in."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             self._writer.executemany(
                 "INSERT INTO rows (number, cells) VALUES (?, ?)",
                 ((row.number, _cells_json(row)) for row in rows),
@@ -198,7 +211,7 @@ class Journal:
 
     def settle_rows(self, rows: Iterable[tuple[int, Outcome, TokenName | None]]) -> None:
         """Rows that need no request, each with its outcome and, where found, its token's name."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             self._writer.executemany(
                 "UPDATE rows SET token_id = ?, label = ?, status = ?, code = ?, message = ?, "
                 "finished_at = ?, bad_cells = ? WHERE number = ?",
@@ -218,7 +231,7 @@ class Journal:
 
     def add_operations(self, operations: Iterable[Operation]) -> None:
         """The plan, in the order of sending."""
-        with _sqlite_in_our_terms(self.folder), self._writer:
+        with self._at_once():
             numbered = list(enumerate(operations, start=1))
             self._writer.executemany(
                 "INSERT INTO operations (number, token_id, token, changes, difference, state) "
@@ -409,6 +422,15 @@ class Journal:
             yield HandedIn(
                 row, Status(status), message, _cells(cells), json.loads(bad_cells or "{}")
             )
+
+    def settled(self) -> Iterator[tuple[str, str, str, float | None]]:
+        """Each operation that has ended, in the order of sending: when, in which status, its old →
+        new, and how long the answer took that decided, None if none did.
+        """
+        return self._reader.execute(
+            "SELECT finished_at, status, difference, seconds FROM operations "
+            "WHERE finished_at IS NOT NULL ORDER BY number"
+        )
 
     def failed_attempts(self) -> Iterator[Attempt]:
         """Every request that came to nothing, in the order of the operations and of time."""

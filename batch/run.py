@@ -431,6 +431,7 @@ async def _send(
         audience.sent()
         client.traffic.retries += sender.retrying.retries
         stopped = str(stop or ("interrupted" if interruption.happened else ""))
+        await journal.caught_up()
         journal.end_sitting(stopped)
         journal.note(
             finished_at=datetime.now(UTC),

@@ -597,6 +597,21 @@ def test_failed_attempts_are_kept_with_their_time_and_cause(planned: Journal) ->
     assert all(each.at.endswith("Z") for each in found)
 
 
+def test_facts_are_noted_between_the_changes_that_come_while_sending(planned: Journal) -> None:
+    async def scenario() -> None:
+        planned.attempt(1, http_status=503, request_id="", failure="try later")
+        await asyncio.sleep(0)  # its way to the disk begins
+        with pytest.raises(RuntimeError, match="caught_up"):
+            planned.note(seconds=1.0)
+        await planned.caught_up()
+        planned.note(seconds=1.0)
+
+    in_loop(scenario)
+
+    assert planned.about().seconds == 1.0
+    assert len(list(planned.failed_attempts())) == 1
+
+
 def test_another_programs_database_is_not_taken_for_a_journal(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / FILE_NAME)) as foreign:
         foreign.execute("CREATE TABLE about (version INTEGER)")

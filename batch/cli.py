@@ -528,7 +528,7 @@ def _chosen(given: dict[str, Any]) -> Settings:
         **{
             name: value
             for name, value in given.items()
-            if name in Settings.model_fields and value not in (None, False)
+            if name in Settings.model_fields and value is not None and value is not False
         }
     )
 

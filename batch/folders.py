@@ -26,7 +26,7 @@ def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal
     folder = _new_folder(reports, f"{started_at:%Y%m%d-%H%M%S}-{_as_name(sheet)}")
     needed = False
     try:
-        with _working_on(folder), _closing(Journal.create(folder)) as journal:
+        with _working_on(folder), Journal.create(folder) as journal:
             needed = True  # and stays so if the journal cannot be asked
             try:
                 yield journal
@@ -71,7 +71,8 @@ def _forget_old_sheets(folder: Path) -> None:
 @contextmanager
 def existing_run(folder: Path) -> Iterator[Journal]:
     """A confirmed run's journal, to go on with it. BusyError while another process does."""
-    with _closing(Journal.open(folder)) as journal, _working_on(folder):
+    with Journal.open(folder) as journal, _working_on(folder):
+        journal.refuse_damaged()
         if not journal.is_confirmed:
             raise RunError(
                 f"{folder.name} ended before its plan was confirmed, and nothing was sent: "
@@ -83,17 +84,15 @@ def existing_run(folder: Path) -> Iterator[Journal]:
 @contextmanager
 def read_run(folder: Path) -> Iterator[Journal]:
     """A run's journal, to read it, whoever works on it."""
-    with _closing(Journal.open(folder)) as journal:
+    with Journal.open(folder) as journal:
         yield journal
 
 
 def all_runs(reports: Path) -> list[Path]:
-    """The folders of all runs, the latest last: their names begin with the time.
-
-    Without those whose journal is none, such as of a run that was killed while it was made.
+    """The folders of all runs, the latest last: their names begin with the time. Not every one
+    need be readable.
     """
-    folders = sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}"))
-    return [folder for folder in folders if Journal.is_in(folder)]
+    return sorted(path.parent for path in reports.glob(f"*/{FILE_NAME}"))
 
 
 def _new_folder(reports: Path, name: str) -> Path:
@@ -127,23 +126,28 @@ def _alone(lock: Path, work: str) -> Iterator[None]:
     The system frees the lock of a process that died.
     """
     told = lock.with_suffix(".who")
+    held = FileLock(lock, timeout=0)
     try:
-        with FileLock(lock, timeout=0):
-            since = datetime.now(UTC).isoformat(" ", timespec="seconds")
-            lock.touch()
-            told.write_text(f"process {os.getpid()}, since {since}", encoding="utf-8")
-            yield
+        held.acquire()
+        since = datetime.now(UTC).isoformat(" ", timespec="seconds")
+        lock.touch()
+        told.write_text(f"process {os.getpid()}, since {since}", encoding="utf-8")
     except Timeout as error:
-        who = told.read_text(encoding="utf-8") if told.exists() else "which has just begun"
-        raise BusyError(f"another process is working on {work} ({who})") from error
-
-
-@contextmanager
-def _closing(journal: Journal) -> Iterator[Journal]:
+        raise BusyError(f"another process is working on {work} ({_who(told)})") from error
+    except OSError as error:
+        held.release()
+        raise RunError(f"{lock} cannot be written ({error.strerror})") from error
     try:
-        yield journal
+        yield
     finally:
-        journal.close()
+        held.release()
+
+
+def _who(told: Path) -> str:
+    try:
+        return told.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return "which has just begun"
 
 
 def _as_name(sheet: str) -> str:

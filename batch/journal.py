@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from batch.errors import JournalError, RunError
 from batch.journal_schema import MIGRATIONS, SCHEMA, VERSION
 from batch.models import (
     NOT_AS_ASKED,
+    SIDE_EFFECT,
     About,
     Attempt,
     Cell,
@@ -46,6 +48,7 @@ from batch.models import (
     TokenName,
     TokenPatch,
     Value,
+    Written,
     cell_text,
     iso,
 )
@@ -81,13 +84,15 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._path = path = folder / FILE_NAME
+        self._path = folder / FILE_NAME
+        address = _address(folder, "rw")
         # Commits leave the event loop for a thread; only one connection ever writes.
-        self._writer = sqlite3.connect(path, check_same_thread=False)
-        self._reader = sqlite3.connect(path)
+        self._writer = sqlite3.connect(address, uri=True, check_same_thread=False)
+        self._reader = sqlite3.connect(address, uri=True)
         try:
-            self._writer.execute("PRAGMA journal_mode = WAL")
-            self._writer.execute("PRAGMA synchronous = FULL")
+            if os.access(folder, os.W_OK):  # else it is an archive, from which is only read
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                self._writer.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error:
             self.close()
             raise
@@ -118,21 +123,35 @@ class Journal:
         version = _version_in(folder)
         if version > VERSION:
             raise RunError(f"{folder / FILE_NAME} was written by a newer version of token-batch")
-        if not version:
+        if version <= 0:
             raise RunError(f"{folder / FILE_NAME} was not written by token-batch, or is damaged")
         if version < VERSION:
             _migrate(folder, version)
         return cls(folder)
 
-    @staticmethod
-    def is_in(folder: Path) -> bool:
-        """Whether this folder has a journal that this version reads; nothing is written."""
-        return 0 < _version_in(folder) <= VERSION
+    def refuse_damaged(self) -> None:
+        """RunError if the file is not whole; it is read from end to end."""
+        try:
+            (found,) = self._reader.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        tables = self._reader.execute("SELECT name FROM sqlite_schema") if found == "ok" else ()
+        missing = {"about", "rows", "operations", "lines"} - {name for (name,) in tables}
+        if missing:
+            raise RunError(f"{self._path} is damaged ({found}): nothing was done with it")
 
     def close(self) -> None:
         """Close the file; nothing is lost, because nothing waits outside an `await`."""
         self._reader.close()
         self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.close()
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"{self._path} cannot be read: {error}") from error
 
     async def caught_up(self) -> None:
         """Wait until all that the journal was told while sending is on the disk, or has failed."""
@@ -365,12 +384,24 @@ class Journal:
 
     def unsettled(self) -> Iterator[Entry]:
         """Operations without a known outcome, in the order of sending, read in chunks."""
+        return self._entries("state != ? OR status = ?", (State.SETTLED, Status.UNKNOWN))
+
+    def doubtful(self) -> Iterator[Entry]:
+        """Operations that the API may have carried out, or may still have, though none of its
+        answers said so; those that it was not seen to have carried out when it was last looked.
+        """
+        return self._entries(
+            "state = ? OR status = ? OR (status IN (?, ?) AND code != ? AND after IS NOT NULL)",
+            (State.SENDING, Status.UNKNOWN, Status.FAILED, Status.REJECTED, NOT_AS_ASKED),
+        )
+
+    def _entries(self, condition: str, values: Sequence[str]) -> Iterator[Entry]:
         last = 0
         while True:
             found = self._reader.execute(
-                "SELECT number, token, changes, state FROM operations "
-                "WHERE number > ? AND (state != ? OR status = ?) ORDER BY number LIMIT ?",
-                (last, State.SETTLED, Status.UNKNOWN, CHUNK),
+                "SELECT number, token, changes, state FROM operations "  # noqa: S608 - our own words
+                f"WHERE number > ? AND ({condition}) ORDER BY number LIMIT ?",
+                (last, *values, CHUNK),
             ).fetchall()
             if not found:
                 return
@@ -453,21 +484,24 @@ class Journal:
         )
         return {Field(name) for (name,) in found}
 
-    def written(self) -> Iterator[tuple[Operation, Token | None]]:
-        """Each operation that the API has carried out, if not always as asked, with the token as
-        it then told it; and each that it may have carried out, with None.
-        """
+    def written(self) -> Iterator[Written]:
+        """Each operation after which its token was told by the API or looked at."""
         found = self._reader.execute(
-            "SELECT token, changes, iif(status IN (?, ?), after, NULL) FROM operations "
-            "WHERE status IN (?, ?) OR code = ? OR state = ? ORDER BY number",
-            (
-                *(Status.UPDATED, Status.FAILED),
-                *(Status.UPDATED, Status.UNKNOWN, NOT_AS_ASKED, State.SENDING),
-            ),
+            "SELECT token, changes, after, status = ? OR code = ? FROM operations "
+            "WHERE after IS NOT NULL AND status != ? ORDER BY number",
+            (Status.UPDATED, NOT_AS_ASKED, Status.UNCHANGED),
         )
-        for before, changes, after in found:
+        for before, changes, after, is_ours in found:
             operation = Operation(_token(before), _changes(changes), ())
-            yield operation, _token(after) if after else None
+            yield Written(operation, _token(after), bool(is_ours))
+
+    @property
+    def has_side_effects(self) -> bool:
+        """Whether the API has moved a field that was not asked for."""
+        found = self._reader.execute(
+            "SELECT 1 FROM operations WHERE code = ? LIMIT 1", (SIDE_EFFECT,)
+        )
+        return found.fetchone() is not None
 
     def updated(self) -> Iterator[tuple[Token, Collection[Field]]]:
         """The tokens that the run changed, as they were before, and the fields it changed."""
@@ -539,19 +573,32 @@ def _token_json(token: Token) -> bytes:
 
 
 def _token(text: bytes) -> Token:
-    token: Token = _TOKEN.validator.validate_json(text)
+    try:
+        token: Token = _TOKEN.validator.validate_json(text)
+    except ValidationError as error:
+        raise JournalError("the journal is damaged: a token in it cannot be read") from error
     return token
 
 
 def _changes(text: str) -> dict[Field, Value]:
-    return TokenPatch.model_validate_json(text).changes()
+    try:
+        return TokenPatch.model_validate_json(text).changes()
+    except ValidationError as error:
+        raise JournalError("the journal is damaged: a change in it cannot be read") from error
+
+
+def _address(folder: Path, mode: str) -> str:
+    """Where SQLite finds the file. In a folder that cannot be written nobody else writes either,
+    and SQLite needs to be told so: else it would make a file beside it even to read.
+    """
+    how = f"mode={mode}" if os.access(folder, os.W_OK) else "immutable=1"
+    return f"{(folder / FILE_NAME).absolute().as_uri()}?{how}"
 
 
 def _version_in(folder: Path) -> int:
     """Which version wrote the journal there; 0 if it is none. Nothing is written."""
-    address = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(address, uri=True)) as file:
+        with closing(sqlite3.connect(_address(folder, "ro"), uri=True)) as file:
             application, version = (
                 file.execute(f"PRAGMA {mark}").fetchone()[0]
                 for mark in ("application_id", "user_version")

@@ -447,6 +447,17 @@ class Outcome:
         return replace(self, message=message, code=SIDE_EFFECT)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An operation, and its token as it was after it. `is_ours`: all that it has asked for is of
+    its own doing, also where it is not as asked; else only what is as asked.
+    """
+
+    operation: Operation
+    after: Token
+    is_ours: bool
+
+
 class State(StrEnum):
     """How far an operation has come."""
 

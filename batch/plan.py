@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 MANY_DEACTIVATIONS = 10  # operations, and more than …
 MANY_DEACTIVATIONS_SHARE = 0.05  # … of all of them: then the plan is asked about twice
+FOREIGN = 3  # tokens known from before of which none exists: it is another account
 MANY_ALIKE = 10  # tokens that would get the same value are worth a remark beyond it
 
 _NOTHING: Expected = {}
@@ -93,6 +94,12 @@ class Plan:
     def can_tell(self) -> bool:
         """Whether an answer could show that the API gives defaults to fields that are left out."""
         return any(operation.reveals for operation in self.operations)
+
+    @property
+    def finds_none(self) -> bool:
+        """Whether not one of its tokens exists, and there are too many for that to be by chance."""
+        missing = (row.outcome.status is Status.NOT_FOUND for row in self.settled)
+        return not self.operations and len(self.settled) >= FOREIGN and all(missing)
 
     def to_new_customers(self) -> Sequence[Operation]:
         """Those after which another company would be billed."""
@@ -243,11 +250,15 @@ def again(operation: Operation, token: Token | None, *, was_sent: bool) -> Opera
         updated = Outcome(Status.UPDATED, message, after=token)
         return updated.with_side_effects(operation.side_effects(token))
     if not left:
-        return Outcome(Status.UNCHANGED, "already so when the run went on", after=token)
+        return Outcome(Status.UNCHANGED, "already so when the run went on")
     moved = [name for name in left if token.value(name) != operation.token.value(name)]
     if moved:
         found = ", ".join(f"{name} is now {shown(token.value(name))}" for name in moved)
-        return Outcome(Status.CONFLICT, f"changed by someone else: {found}", after=token)
+        message = f"changed by someone else: {found}"
+        stands = ", ".join(name for name in operation.changes if name not in left)
+        if stands and was_sent:
+            message += f"; as asked: {stands}"
+        return Outcome(Status.CONFLICT, message, after=token if was_sent else None)
     return Operation(token, left, operation.rows)
 
 

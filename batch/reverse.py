@@ -13,7 +13,6 @@ from batch.models import (
     Field,
     Key,
     Meaning,
-    Operation,
     Outcome,
     Patch,
     Problem,
@@ -23,6 +22,7 @@ from batch.models import (
     TokenPatch,
     TokenRef,
     Value,
+    Written,
     shown,
 )
 
@@ -37,9 +37,7 @@ def reverse_of(run: Journal, marker: str, journal: Journal) -> Checked:
     told the rows. RunError if the run has moved nothing.
     """
     tokens = [
-        (operation.token, moved)
-        for operation, after in run.written()
-        if (moved := _moved(operation, after))
+        (written.operation.token, moved) for written in run.written() if (moved := _moved(written))
     ]
     if not tokens:
         raise RunError(f"{run.folder.name} has changed no token: there is nothing to undo")
@@ -66,18 +64,18 @@ def reverse_of(run: Journal, marker: str, journal: Journal) -> Checked:
     return Checked(name, "", headers, meanings, len(rows), patches, problems, expected=expected)
 
 
-def _moved(operation: Operation, after: Token | None) -> Mapping[Field, Value]:
+def _moved(written: Written) -> Mapping[Field, Value]:
     """What the run has left in the fields that it has moved: those asked, and those that an API
-    which gives defaults has reset. Others were moved by other people. Where no answer told, what
-    was asked: a token that does not hold it was not changed, or is as it was.
+    which gives defaults has reset. Others were moved by other people. None has moved where nothing
+    that was asked did.
     """
-    if after is None:
-        return operation.changes
-    names = (name for name in Field if name in operation.changes or name in DEFAULTED)
+    asked, before, after = written.operation.changes, written.operation.token, written.after
+    ours = {name for name in asked if written.is_ours or after.value(name) == asked[name]}
+    names = ours.union(name for name in DEFAULTED if ours and name not in asked)
     return {
         name: after.value(name)
-        for name in names
-        if operation.token.value(name) != after.value(name)
+        for name in Field
+        if name in names and before.value(name) != after.value(name)
     }
 
 

@@ -32,6 +32,8 @@ from batch.client.transport import transport_to
 from batch.errors import (
     Abandoned,
     Interrupted,
+    JournalError,
+    KeyRefused,
     NotAsAsked,
     NothingSent,
     RunError,
@@ -67,6 +69,7 @@ from batch.settings import Settings
 from batch.state import state_folder
 
 SIMULATED = "the simulated API"
+NONE_EXISTS = "none of its tokens exists in this account: is the key another account's?"
 _LOG = logging.getLogger("token-batch")
 
 
@@ -187,10 +190,40 @@ async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | 
     Only fields that the run has moved, and only in tokens that still hold what it has left there;
     others are conflicts.
     """
-    with existing_run(folder) as undone:
+    with existing_run(folder) as undone, _alone_with_sheet_of(undone, settings):
         _refuse_another_account(undone, settings)
+        await _look_at_doubtful(undone, settings, audience)
         reverse = partial(reverse_of, undone, settings.clear_marker)
+        if _was_pinned(undone) or undone.has_side_effects:
+            settings = _pinned(settings)  # or putting back would move what it moved before
         return await _carry_out(f"undo {_untimed(folder.name)}", reverse, settings, audience)
+
+
+async def _look_at_doubtful(undone: Journal, settings: Settings, audience: Audience) -> None:
+    """What no answer told when the run was sent, the tokens tell now: all that it has changed is
+    to be put back.
+    """
+    tokens = _ById(entry.operation.token.id for entry in undone.doubtful())
+    if not tokens.missing:
+        return
+    async with _connected(settings) as client:
+        with _nothing_done():
+            await _lookup(client, settings, audience).collect(tokens)
+            for entry in undone.doubtful():
+                now = tokens.found.get(entry.operation.token.id)
+                decided = plan.again(entry.operation, now, was_sent=True)
+                if isinstance(decided, Outcome):
+                    await undone.settle(entry.number, decided)
+            await undone.caught_up()
+    report.write(undone)
+
+
+def _was_pinned(journal: Journal) -> bool:
+    return any(each.settings.get("pin_defaults") == str(True) for each in journal.sittings())
+
+
+def _pinned(settings: Settings) -> Settings:
+    return settings.model_copy(update={"pin_defaults": True})
 
 
 async def _carry_out(
@@ -201,6 +234,7 @@ async def _carry_out(
 ) -> Ended | None:
     """Plan what is asked, confirm, send, report."""
     started_at = datetime.now(UTC)
+    read_at = asyncio.get_running_loop().time()
     async with _connected(settings) as client:
         with (
             Interruption(audience) as interruption,
@@ -218,23 +252,41 @@ async def _carry_out(
                 _record_plan(journal, proposal.plan)
                 # A long run needs no more of them than its journal holds.
                 del proposal, checked
-            return await _send(journal, client, settings, audience, interruption)
+            return await _send(journal, client, settings, audience, interruption, read_at)
 
 
 async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
     """Go on with a run that stopped, however it stopped."""
-    with Interruption(audience) as interruption, existing_run(folder) as journal:
+    with (
+        Interruption(audience) as interruption,
+        existing_run(folder) as journal,
+        _alone_with_sheet_of(journal, settings),
+    ):
         _refuse_another_account(journal, settings)
+        settings = _pinned(settings) if _was_pinned(journal) else settings
+        read_at = asyncio.get_running_loop().time()
         async with _connected(settings) as client:
             interruption.arm()
-            return await _send(journal, client, settings, audience, interruption, look_first=True)
+            return await _send(
+                journal, client, settings, audience, interruption, read_at, look_first=True
+            )
+
+
+@contextmanager
+def _alone_with_sheet_of(journal: Journal, settings: Settings) -> Iterator[None]:
+    about = journal.about()
+    if about.sha256:
+        with working_on_sheet(about.sheet, _digest(about.sha256, settings)):
+            yield
+    else:  # an undo is of no sheet
+        yield
 
 
 async def verify(folder: Path, settings: Settings, audience: Audience) -> report.Verification:
     """Read the tokens that a run has updated, and tell where they differ from what it wrote."""
     with read_run(folder) as journal:
         _refuse_another_account(journal, settings)
-        written = [operation for operation, after in journal.written() if after]
+        written = [each.operation for each in journal.written() if each.is_ours]
     tokens = _ById(operation.token.id for operation in written)
     if written:
         async with _connected(settings) as client:
@@ -284,12 +336,17 @@ def write_reports(folder: Path) -> report.Summary:
 
 
 def runs(reports: Path) -> list[report.Summary]:
-    """Every run under the reports folder, the latest last; unconfirmed ones are none."""
+    """Every run under the reports folder, the latest last; unconfirmed ones are none. Of one that
+    cannot be read the log tells.
+    """
     found = []
     for folder in all_runs(reports):
-        with read_run(folder) as journal:
-            if journal.is_confirmed:
-                found.append(report.summarize(journal))
+        try:
+            with read_run(folder) as journal:
+                if journal.is_confirmed:
+                    found.append(report.summarize(journal))
+        except (RunError, JournalError) as error:
+            _LOG.warning("left out: %s", error)
     return found
 
 
@@ -325,6 +382,8 @@ async def _propose(
         max_changes=settings.max_changes,
         max_deactivations=settings.max_deactivations,
     )
+    if checked.expected and made.finds_none:
+        objections = [*objections, NONE_EXISTS]
     ask_again = settings.max_deactivations is None and made.deactivates_many
     return Proposal(checked, made, client.traffic.reads, objections, ask_again)
 
@@ -367,6 +426,8 @@ async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
     tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
     if tokens.missing:
         await lookup.collect(tokens)
+        if not tokens.found and tokens.missing >= plan.FOREIGN:
+            raise KeyRefused(NONE_EXISTS)
     strange: NotAsAsked | None = None
     for entries in in_transactions(journal.unsettled()):
         decided = await asyncio.gather(
@@ -397,10 +458,13 @@ async def _send(
     settings: Settings,
     audience: Audience,
     interruption: Interruption,
+    read_at: float,
     *,
     look_first: bool = False,
 ) -> Ended:
-    """Send what is planned and report, however the sending ends."""
+    """Send what is planned and report, however the sending ends. `read_at`: when the tokens were
+    read at the earliest, in the loop's time.
+    """
     before = journal.about()
     began = time.monotonic()
     sender = Sender(
@@ -411,6 +475,7 @@ async def _send(
         pin_defaults=settings.pin_defaults,
         settled=audience.settled,
         again=lambda operation, now, sent: plan.again(operation, now, was_sent=sent),
+        read_at=read_at,
         max_outage=settings.max_outage,
         paused=partial(_tell_pause, journal, audience),
         resumed=partial(_tell_return, journal, audience),

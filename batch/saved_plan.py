@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from batch.check import Checked, invalid
 from batch.errors import UsageError
@@ -26,6 +26,7 @@ from batch.models import (
     Row,
     Status,
     TokenName,
+    TokenPatch,
     TokenRef,
     Value,
     cell_text,
@@ -64,6 +65,14 @@ class SavedOperation(BaseModel):
     old: Mapping[Field, bool | int | str | None]
     new: Mapping[Field, bool | int | str | None]
 
+    @field_validator("new")
+    @classmethod
+    def _is_what_the_api_takes(
+        cls, new: Mapping[Field, bool | int | str | None]
+    ) -> Mapping[Field, bool | int | str | None]:
+        TokenPatch.model_validate(new)
+        return new
+
 
 class SavedPlan(BaseModel):
     """All that applying it needs beside the account. Instants are as the API writes them."""
@@ -84,6 +93,13 @@ class SavedPlan(BaseModel):
     total_row: int | None
     operations: Sequence[SavedOperation]
     rows: Sequence[SavedRow]
+
+    @model_validator(mode="after")
+    def _each_row_ends_once(self) -> Self:
+        carried_out = [row for operation in self.operations for row in operation.rows]
+        if sorted(carried_out) != sorted(row.row for row in self.rows if row.status is None):
+            raise ValueError("each row has an operation or a status")
+        return self
 
 
 def of_plan(plan: Plan, checked: Checked, rows: Iterable[Row], **facts: object) -> SavedPlan:
@@ -130,7 +146,7 @@ def load(path: Path) -> SavedPlan:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no saved plan: make it with `token-batch plan`") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise UsageError(f"{path} is no saved plan: make it with `token-batch plan`")
@@ -139,7 +155,9 @@ def load(path: Path) -> SavedPlan:
     try:
         return SavedPlan.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{path} is a plan of another version: plan the sheet again") from error
+        raise UsageError(
+            f"{path} is a plan of another version, or damaged: plan the sheet again"
+        ) from error
 
 
 def asked_by(plan: SavedPlan, journal: Journal) -> Checked:

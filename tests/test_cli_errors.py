@@ -160,6 +160,18 @@ def test_an_unfit_option_is_named_with_what_would_do(
     assert runs_in(tmp_path) == []
 
 
+def test_no_deactivation_at_all_may_be_allowed(tmp_path: Path) -> None:
+    with SimulatedApi(tokens=20) as api:
+        working = next(token for token, each in api.tokens().items() if each["isActive"])
+        sheet = tmp_path / "off.csv"
+        sheet.write_text(f"id,isActive\n{working},no\n", encoding="utf-8")
+        options = ("--yes", "--max-deactivations", "0")
+        said = said_by("apply", str(sheet), *options, folder=tmp_path, **settings_for(api))
+        assert api.writes == []
+    assert said.code == 2
+    assert "--max-deactivations allows 0" in said.err
+
+
 def test_a_plan_that_is_refused_is_shown_with_the_reason(tmp_path: Path) -> None:
     options = ("--yes", "--max-changes", "7")
     with SimulatedApi(tokens=20) as api:
@@ -283,6 +295,21 @@ def test_a_run_that_does_not_exist_is_named(
     said = said_by(command, *name, folder=tmp_path, **settings_for(api))
     assert_one_sentence(said, *parts)
     assert_nothing_happened(api, tmp_path)
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    with SimulatedApi(tokens=20) as api:
+        said_by("apply", write_sheet(tmp_path), "--yes", folder=tmp_path, **settings_for(api))
+    (tmp_path / "reports" / "20200101-000000-old").mkdir()
+    broken = tmp_path / "reports" / "20200101-000000-old" / "journal.sqlite"
+    broken.write_bytes(b"no journal")
+
+    said = said_by("runs", folder=tmp_path)
+
+    assert said.code == 0
+    assert "left out: " in said.err
+    assert str(broken.relative_to(tmp_path)) in said.err
+    assert len(said.out.splitlines()) == 2
 
 
 def test_runs_without_any_says_so(tmp_path: Path) -> None:

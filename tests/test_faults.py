@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from truth import KINDS, RARE, Truth, mixed_faults, mixed_sheet
 
 from batch.client.retrying import REFUSALS_PER_TRY
 from batch.errors import UsageError
-from batch.simulator import Behaviour, ErrorBody, Fault, Faults, Request, SimulatedApi
+from batch.simulator import Behaviour, ErrorBody, Fault, Faults, Planned, Request, SimulatedApi
 
 TRIES = 3
 STALLING = tuple(Fault)
@@ -78,6 +80,25 @@ def test_also_when_connections_stall(
     faults = mixed_faults(seed, share, STALLING, {"GET", "PATCH"})
     begin = Quiet(confirmed=lambda: setattr(api, "faults", faults))
     truth.hold(apply(api, tmp_path, rows, begin, workers=workers, tries=TRIES, timeout=0.2))
+
+
+@pytest.mark.parametrize("seed", [150])
+def test_years_later_a_run_tells_who_sent_what_when_and_every_attempt(
+    api: SimulatedApi, tmp_path: Path, seed: int
+) -> None:
+    api.faults = Faults(script=[Planned(Fault.UNAVAILABLE, nth=2, times=2)])
+    ended = apply(api, tmp_path, mixed_sheet(api, seed), workers=1)
+    told = json.loads((Path(ended.summary.folder) / "summary.json").read_text(encoding="utf-8"))
+    (sitting,) = told["sittings"]
+    assert sitting["who"] == told["who"]
+    assert sitting["settings"]["write_rate"] == "100000/s"
+    assert sitting["began_at"] <= sitting["ended_at"]
+    with (Path(ended.summary.folder) / "attempts.csv").open(encoding="utf-8-sig") as file:
+        attempts = list(csv.DictReader(file))
+    failed = [write for write in api.writes if write.status == 503]
+    assert [attempt["token_id"] for attempt in attempts] == [str(each.token_id) for each in failed]
+    assert all(attempt["http_status"] == "503" for attempt in attempts)
+    assert all(attempt["request_id"] and attempt["at"] for attempt in attempts)
 
 
 @pytest.mark.parametrize("seed", range(201, 209))

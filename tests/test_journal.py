@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import resource
 import shutil
 import sqlite3
@@ -513,7 +514,6 @@ def test_a_journal_of_a_newer_version_is_not_read(planned: Journal, version: int
 
     with pytest.raises(RunError, match="newer version"):
         Journal.open(planned.folder)
-    assert not Journal.is_in(planned.folder)
 
 
 def of_version(version: int, folder: Path) -> Path:
@@ -529,8 +529,6 @@ def test_a_journal_of_an_older_version_is_told_and_brought_up_in_place(
     tmp_path: Path, version: int
 ) -> None:
     folder = of_version(version, tmp_path)
-    assert Journal.is_in(folder)
-
     for _ in range(2):
         with contextlib.closing(Journal.open(folder)) as journal:
             assert [(line.row, line.status) for line in journal.lines()] == [
@@ -541,7 +539,7 @@ def test_a_journal_of_an_older_version_is_told_and_brought_up_in_place(
                 (6, "unchanged"),
             ]
             assert journal.about().who == "søren"
-            assert [operation.token.id for operation, _ in journal.written()] == [100001, 100003]
+            assert [each.operation.token.id for each in journal.written()] == [100001, 100003]
             assert list(journal.failed_attempts()) == []
             assert journal.sittings() == []
             assert [list(row.cells) for row in journal.handed_in([Status.INVALID])] == [
@@ -610,6 +608,45 @@ def test_facts_are_noted_between_the_changes_that_come_while_sending(planned: Jo
 
     assert planned.about().seconds == 1.0
     assert len(list(planned.failed_attempts())) == 1
+
+
+@pytest.mark.parametrize("table", ["rows", "operations", None])
+def test_a_journal_that_is_damaged_inside_is_named_before_anything_is_done(
+    planned: Journal, table: str | None
+) -> None:
+    planned.close()
+    path = planned.folder / FILE_NAME
+    if table:
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.execute(f"DROP TABLE {table}")
+            file.execute("DROP VIEW lines")
+    else:
+        content = bytearray(path.read_bytes())
+        content[4096:] = random.Random(1).randbytes(len(content) - 4096)
+        path.write_bytes(content)
+
+    with Journal.open(planned.folder) as journal, pytest.raises(RunError, match="damaged"):
+        journal.refuse_damaged()
+
+
+def test_what_sqlite_finds_wrong_is_told_in_our_words(planned: Journal) -> None:
+    planned._writer.execute("DROP VIEW lines")
+    with pytest.raises(JournalError, match="cannot be read"), planned:
+        list(planned.lines())
+
+
+def test_a_run_in_an_archive_that_cannot_be_written_is_read(
+    planned: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned.close()
+    files = set(planned.folder.iterdir())
+    monkeypatch.setattr("batch.journal.os.access", lambda *_: False)
+
+    with Journal.open(planned.folder) as journal:
+        assert len(list(journal.lines())) == 5
+        with pytest.raises(JournalError, match="readonly"):
+            journal.note(seconds=1.0)
+    assert set(planned.folder.iterdir()) == files
 
 
 def test_another_programs_database_is_not_taken_for_a_journal(tmp_path: Path) -> None:

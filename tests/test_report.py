@@ -558,6 +558,7 @@ def test_the_summary_is_json_with_the_facts_of_the_run(journal: Journal) -> None
         "operations": 3,
         "requests": {"total": 9, "reads": 4, "writes": 5, "retries": 1, "refusals_429": 2},
         "seconds": 1.5,
+        "sittings": [],
     }
 
 

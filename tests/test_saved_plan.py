@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from batch import run
 from batch.check import Source
 from batch.errors import RunError, UsageError
 from batch.run import Ended
+from batch.saved_plan import _digest
 from batch.simulator import SimulatedApi
 
 SHEET: list[Cells] = [
@@ -162,6 +164,48 @@ def test_what_is_no_plan_is_refused(api: SimulatedApi, tmp_path: Path, content: 
         applied(api, tmp_path, tmp_path / "plan.json")
 
 
+def signed(content: dict[str, Any], path: Path) -> Path:
+    """A plan whose digest fits whatever is in it."""
+    content.pop("digest", None)
+    path.write_text(json.dumps({**content, "digest": _digest(content)}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("isActive", "maybe"), ("expiresAt", "tomorrow"), ("customerId", 0), ("label", "DK-1")],
+)
+def test_a_plan_asks_only_what_the_api_takes(
+    api: SimulatedApi, tmp_path: Path, field: str, value: object
+) -> None:
+    content = json.loads(saved(api, tmp_path).read_text(encoding="utf-8"))
+    content["operations"][-1]["new"] = {field: value}
+
+    with pytest.raises(UsageError, match="damaged"):
+        applied(api, tmp_path, signed(content, tmp_path / "plan.json"))
+    assert api.writes == []
+
+
+def test_a_plan_accounts_for_every_row(api: SimulatedApi, tmp_path: Path) -> None:
+    content = json.loads(saved(api, tmp_path).read_text(encoding="utf-8"))
+    del content["operations"][-1]
+
+    with pytest.raises(UsageError, match="damaged"):
+        applied(api, tmp_path, signed(content, tmp_path / "plan.json"))
+    assert api.writes == []
+
+
+def test_a_plan_of_whose_tokens_none_exists_is_of_another_account(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    plan = saved(api, tmp_path, comments(3))
+    for token_id in range(FIRST, FIRST + 3):
+        api.delete(token_id)
+
+    with pytest.raises(UsageError, match="another account"):
+        applied(api, tmp_path, plan)
+
+
 def test_a_missing_plan_is_told(api: SimulatedApi, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         applied(api, tmp_path, tmp_path / "plan.json")
@@ -172,6 +216,23 @@ def test_the_guards_hold_for_a_saved_plan_too(api: SimulatedApi, tmp_path: Path)
     with pytest.raises(UsageError, match="--max-changes allows 2"):
         applied(api, tmp_path, plan, max_changes=2)
     assert api.writes == []
+
+
+def test_the_time_that_a_question_stays_open_makes_tokens_old(
+    api: SimulatedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batch.send.sender.FRESH_FOR", 0.1)
+
+    def a_colleague_is_quicker() -> None:
+        api.change(FIRST + 1, comment="by a colleague")
+        time.sleep(0.2)
+
+    source = Source(str(write_sheet(tmp_path, comments(3))))
+    settings = settings_for(api, tmp_path)
+    ended = asyncio.run(run.apply(source, settings, Quiet(a_colleague_is_quicker)))
+
+    assert ended is not None
+    assert statuses(ended) == ["updated", "conflict", "updated"]
 
 
 @pytest.mark.parametrize("pin_defaults", [False, True])

@@ -279,6 +279,21 @@ class TestAnswersThatShowSomethingElse:
         assert lines(ended)[1]["code"] == "not_as_asked"
         assert 'comment is "other" instead of "asked 1"' in lines(ended)[1]["message"]
 
+    def test_a_200_with_an_older_state_is_looked_into(
+        self, api: SimulatedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        change = api._store.change
+
+        def told_as_before(token: int, changes: dict[str, object]) -> object:
+            before = api._store.get(token)
+            change(token, changes)  # type: ignore[arg-type]
+            return before
+
+        monkeypatch.setattr(api._store, "change", told_as_before)
+        ended = apply(api, tmp_path, comments(3))
+        assert statuses(ended) == ["updated"] * 3
+        assert "read once more" in lines(ended)[0]["message"]
+
     def test_on_the_probe_it_stops_the_run(
         self, api: SimulatedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

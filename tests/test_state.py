@@ -24,6 +24,16 @@ def test_without_a_place_that_is_named_they_meet_in_the_home_folder(
     assert state_folder() == tmp_path / ".local" / "state" / "token-batch"
 
 
+def test_a_user_without_a_home_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(_: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert state_folder().parent == tmp_path
+
+
 def test_a_home_that_cannot_be_written_is_no_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import FIRST, Quiet, apply, comments, hurry, lines, settings_for, statuses
+from runs import FIRST, Quiet, apply, comments, hurry, lines, resume, settings_for, statuses
 
 from batch import run
-from batch.errors import NotAsAsked, RunError, UsageError
+from batch.errors import BusyError, NotAsAsked, RunError, UsageError
 from batch.journal import Journal
 from batch.models import State
 from batch.report import Verification
 from batch.run import Ended
-from batch.simulator import Behaviour, SimulatedApi
+from batch.simulator import Behaviour, Fault, Faults, Planned, SimulatedApi
 
 EVERYTHING = {
     "validFrom": "2026-02-01",
@@ -141,7 +142,7 @@ def test_undo_goes_through_where_defaults_are_given_if_they_are_pinned(tmp_path:
         done = apply(api, tmp_path, comments(3), pin_defaults=True)
         assert done.summary.all_well
 
-        undone = undo(api, tmp_path, done, pin_defaults=True)
+        undone = undo(api, tmp_path, done)
 
         assert undone.summary.all_well
         assert state(api) == before
@@ -185,18 +186,100 @@ def test_an_operation_whose_answer_is_lost_is_put_back_if_it_was_carried_out(
 ) -> None:
     before = state(api)
     done = apply(api, tmp_path, comments(2))
-    with Journal.open(Path(done.summary.folder))._writer as file:
-        file.execute(
-            "UPDATE operations SET state = ?, status = NULL, after = NULL WHERE number = 1",
-            (State.SENDING,),
-        )
+    lose_the_answer(done)
     if not applied:
         api.change(FIRST, comment=before[FIRST]["comment"])
 
     undone = undo(api, tmp_path, done)
 
-    assert statuses(undone) == ["updated" if applied else "unchanged", "updated"]
+    assert statuses(undone) == ["updated"] * (2 if applied else 1)
     assert state(api) == before
+
+
+def lose_the_answer(done: Ended) -> None:
+    """As if the process had been killed before it heard of its first operation's end."""
+    with Journal.open(Path(done.summary.folder)) as journal, journal._writer as file:
+        file.execute(
+            "UPDATE operations SET state = ?, status = NULL, code = NULL, after = NULL "
+            "WHERE number = 1",
+            (State.SENDING,),
+        )
+
+
+def test_a_run_killed_at_its_first_operation_is_put_back_with_what_the_api_reset(
+    tmp_path: Path,
+) -> None:
+    with SimulatedApi(tokens=50, behaviour=Behaviour(applies_defaults=True)) as api:
+        api.change(FIRST, isActive=0, roamingEnabled=0)
+        before = state(api)
+        done = apply(api, tmp_path, comments(1))
+        lose_the_answer(done)
+
+        undone = undo(api, tmp_path, done)
+
+        assert undone.summary.all_well
+        assert state(api) == before
+        assert lines(done)[0]["code"] == "side_effect"
+
+
+def test_what_stands_of_a_change_that_others_partly_undid_is_told_and_put_back(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    api.change(FIRST, isActive=0)
+    done = apply(api, tmp_path, [{"id": FIRST, "isActive": "yes", "comment": "asked"}])
+    lose_the_answer(done)
+    api.change(FIRST, comment="by a colleague")
+
+    resumed = resume(api, tmp_path)
+    assert statuses(resumed) == ["conflict"]
+    assert "as asked: isActive" in lines(resumed)[0]["message"]
+
+    assert statuses(undo(api, tmp_path, done)) == ["updated"]
+    token = api.token(FIRST)
+    assert token is not None
+    assert (token["isActive"], token["comment"]) == (False, "by a colleague")
+
+
+def test_a_change_that_the_api_carried_out_after_it_was_looked_for_is_put_back(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    before = state(api)
+    api.faults = Faults(script=[Planned(Fault.DROP, token=FIRST, times=3)])
+    done = apply(api, tmp_path, comments(2))
+    assert statuses(done)[0] == "failed"
+    api.change(FIRST, comment="asked 0")
+
+    assert statuses(undo(api, tmp_path, done)) == ["updated", "updated"]
+    assert statuses(done) == ["updated", "updated"]
+    assert state(api) == before
+
+
+def test_nobody_else_works_on_the_sheet_of_a_run_that_is_resumed_or_undone(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    rows = comments(3)
+    done = apply(api, tmp_path, rows)
+    met: list[BaseException | None] = []
+
+    def meanwhile() -> None:
+        with ThreadPoolExecutor() as pool:
+            met.append(pool.submit(resume, api, tmp_path, done.summary.run).exception())
+            met.append(pool.submit(undo, api, tmp_path, done).exception())
+
+    apply(api, tmp_path, rows, Quiet(meanwhile))
+
+    assert [type(each) for each in met] == [BusyError, BusyError]
+
+
+def test_another_accounts_key_is_told_from_tokens_that_are_gone(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    done = apply(api, tmp_path, comments(3))
+    for token_id in range(FIRST, FIRST + 3):
+        api.delete(token_id)
+
+    with pytest.raises(UsageError, match="another account"):
+        undo(api, tmp_path, done)
 
 
 def test_many_tokens_switched_off_are_asked_about_twice(api: SimulatedApi, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from batch.errors import JournalError
 from batch.report.record import Record
-from batch.report.sheets import write_fix, write_report, write_undo
+from batch.report.sheets import write_attempts, write_fix, write_report, write_undo
 from batch.report.summary import RunState, Summary, summarize, write_summary
 from batch.report.verification import (
     Difference,
@@ -35,6 +35,7 @@ def write(record: Record) -> Summary:
         write_report(record)
         write_fix(record)
         write_undo(record)
+        write_attempts(record)
         return write_summary(record)
     except OSError as error:
         raise JournalError(

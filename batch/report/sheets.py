@@ -1,12 +1,13 @@
-"""The reports that are sheets: `report.csv`, `fix.csv` and `undo.csv`."""
+"""The reports that are text files of rows: `report.csv`, `fix.csv`, `undo.csv`, `attempts.csv`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain
 
 from batch.files import write_csv
 from batch.marker import said
-from batch.models import Field, HandedIn, Line, Status, Token, cell_text
+from batch.models import Attempt, Field, HandedIn, Line, Status, Token, cell_text
 from batch.report.record import Record
 
 FIX_COLUMNS = ("batch_status", "batch_message")
@@ -28,6 +29,15 @@ def write_fix(record: Record) -> None:
     kept = [place for place, header in enumerate(headers) if header not in FIX_COLUMNS]
     lines = (_fix_line(row, kept, len(headers)) for row in record.handed_in(TO_MEND))
     write_csv(record.folder / "fix.csv", (*(headers[place] for place in kept), *FIX_COLUMNS), lines)
+
+
+def write_attempts(record: Record) -> None:
+    """`attempts.csv`: every request that came to nothing, if any did."""
+    attempts = record.failed_attempts()
+    first = next(attempts, None)
+    if first:
+        path = record.folder / "attempts.csv"
+        write_csv(path, Attempt._fields, chain([first], attempts))
 
 
 def write_undo(record: Record) -> None:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict
 
 from batch.files import replacing
-from batch.models import Requests, Status
+from batch.models import Requests, Sitting, Status
 from batch.report.record import Record
 
 
@@ -24,6 +24,8 @@ class Summary(BaseModel):
     """One run. `seconds` is the time spent working, all sittings together. `hidden_rows`: how many
     of the rows are not to be seen in the spreadsheet. `total_row`: the number of the line of
     totals that was left out.
+
+    `sittings`: every process that has worked on it.
 
     `stopped` is the reason when it ended before all rows had an outcome, empty otherwise.
     """
@@ -48,6 +50,7 @@ class Summary(BaseModel):
     operations: int
     requests: Requests
     seconds: float
+    sittings: list[Sitting]
 
     @property
     def state(self) -> RunState:
@@ -72,6 +75,7 @@ def summarize(record: Record) -> Summary:
         folder=str(record.folder),
         rows=found.total(),
         counts={status: found[status] for status in Status},
+        sittings=record.sittings(),
         **about.model_dump(include=set(Summary.model_fields) & set(type(about).model_fields)),
     )
 

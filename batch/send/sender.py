@@ -89,7 +89,8 @@ def _unheard(_: object) -> None:
 class Sender:
     """Sends operations, `workers` at once, and never two for one token: a plan has one each.
 
-    `again` decides about an operation whose token was read a while ago. `settled` is told each
+    `again` decides about an operation whose token was read a while ago; `read_at`: when all of
+    them were, in the loop's time, at the earliest. `settled` is told each
     operation's outcome once it is durable. `paused` hears in words that the
     service is away and nothing new begins, `resumed` after how many seconds the run goes on. An
     outage of more than `max_outage` seconds stops it.
@@ -105,6 +106,7 @@ class Sender:
         pin_defaults: bool,
         settled: Callable[[Operation, Outcome], None],
         again: Again,
+        read_at: float | None = None,
         max_outage: float = MAX_OUTAGE,
         paused: Callable[[str], object] = _unheard,
         resumed: Callable[[float], object] = _unheard,
@@ -120,7 +122,7 @@ class Sender:
         self._paused = paused
         self._resumed = resumed
         self._loop = asyncio.get_running_loop()
-        self._read_at = self._loop.time()
+        self._read_at = self._loop.time() if read_at is None else read_at
         self._stopping = asyncio.Event()
         self._reason: StopRun | None = None
         self._turns = Turns(iter(()))
@@ -404,7 +406,7 @@ class Sender:
             return await self._settled_by_reading(operation, effort, outcome)
         effort.answered = effort.heard = True
         self._answers += 1
-        return self._compared(operation, answer)
+        return await self._compared(operation, answer)
 
     def _note_failure(self, effort: Effort, failure: TryAgain | Refused | Unavailable) -> None:
         answer = None if isinstance(failure, Unavailable) else failure
@@ -433,18 +435,28 @@ class Sender:
         """
         if not effort.doubtful:
             return otherwise
+        token = await self._seen(operation, otherwise)
+        if isinstance(token, Outcome):
+            return token
+        message = f"settled by reading the token, after: {otherwise.message}"
+        if not not_as_asked(operation, token):
+            updated = replace(otherwise, status=Status.UPDATED, message=message, code="")
+            return self._with_side_effects(operation, replace(updated, after=token), token)
+        decided = self._again(operation, token, True)
+        if isinstance(decided, Outcome):
+            return replace(
+                decided, message=f"{decided.message}; {message}", http_status=otherwise.http_status
+            )
+        return replace(otherwise, after=token)
+
+    async def _seen(self, operation: Operation, otherwise: Outcome) -> Token | Outcome:
+        """The token as it is now; what `otherwise` comes to if there is none to be seen."""
         try:
             token = await self._read(operation)
         except (TryAgain, Refused) as failure:
             message = f"{otherwise.message}; and the token could not be read: {failure}"
             return replace(otherwise, status=Status.UNKNOWN, message=message, code=NO_ANSWER)
-        if token is None:
-            return replace(otherwise, status=Status.NOT_FOUND)
-        if not_as_asked(operation, token):
-            return replace(otherwise, after=token)
-        message = f"settled by reading the token, after: {otherwise.message}"
-        outcome = Outcome(Status.UPDATED, message, http_status=otherwise.http_status, after=token)
-        return self._with_side_effects(operation, outcome, token)
+        return token or replace(otherwise, status=Status.NOT_FOUND)
 
     async def _read(self, operation: Operation) -> Token | None:
         async def attempt() -> Token | None:
@@ -453,8 +465,10 @@ class Sender:
 
         return await self._tried(attempt)
 
-    def _compared(self, operation: Operation, answer: Answer) -> Outcome:
-        """A 200 is believed for what its token shows, not for its number."""
+    async def _compared(self, operation: Operation, answer: Answer) -> Outcome:
+        """A 200 is believed for what its token shows, not for its number; and where that is not
+        what was asked, the token itself tells: an answer may show an older state.
+        """
         outcome = Outcome(
             Status.UPDATED,
             http_status=answer.http_status,
@@ -463,11 +477,22 @@ class Sender:
             seconds=answer.seconds,
         )
         wrong = not_as_asked(operation, answer.token)
-        if wrong:
-            message = f"the API answered {answer.http_status}, but {wrong}"
-            self._note_surprise(operation, message, moved_unasked=False)
-            return replace(outcome, status=Status.FAILED, message=message, code=NOT_AS_ASKED)
-        return self._with_side_effects(operation, outcome, answer.token)
+        if not wrong:
+            return self._with_side_effects(operation, outcome, answer.token)
+        message = f"the API answered {answer.http_status}, but {wrong}"
+        token = await self._seen(operation, replace(outcome, message=message))
+        if isinstance(token, Outcome):
+            return token
+        wrong = not_as_asked(operation, token)
+        if not wrong:
+            message += "; read once more, the token is as asked"
+            outcome = replace(outcome, message=message, after=token)
+            return self._with_side_effects(operation, outcome, token)
+        message = f"the API answered {answer.http_status}, but {wrong}"
+        self._note_surprise(operation, message, moved_unasked=False)
+        return replace(
+            outcome, status=Status.FAILED, message=message, code=NOT_AS_ASKED, after=token
+        )
 
     def _with_side_effects(self, operation: Operation, outcome: Outcome, now: Token) -> Outcome:
         told = outcome.with_side_effects(operation.side_effects(now))

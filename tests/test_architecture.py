@@ -36,6 +36,7 @@ ONLY = {
     "httpx": {"client", "settings"},
     "httptools": {"client"},
     "tenacity": {"client"},
+    "jinja2": {"report"},
     "sqlite3": {"journal", "simulator"},
     "rich": {"terminal"},
     "typer": {"cli"},

@@ -235,6 +235,7 @@ def test_a_run_of_which_nothing_came_has_all_its_reports_too(journal: Journal) -
 
     assert {path.name for path in journal.folder.glob("[!.j]*")} == {
         "report.csv",
+        "report.html",
         "fix.csv",
         "undo.csv",
         "summary.json",

@@ -6,6 +6,7 @@ Each file is written under a temporary name and then renamed: whoever opens it f
 from __future__ import annotations
 
 from batch.errors import JournalError
+from batch.report.page import write_page
 from batch.report.record import Record
 from batch.report.sheets import write_attempts, write_fix, write_report, write_undo
 from batch.report.summary import RunState, Summary, summarize, write_summary
@@ -36,6 +37,7 @@ def write(record: Record) -> Summary:
         write_fix(record)
         write_undo(record)
         write_attempts(record)
+        write_page(record)
         return write_summary(record)
     except OSError as error:
         raise JournalError(

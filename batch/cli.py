@@ -154,7 +154,14 @@ def check(
     if as_json:
         typer.echo(documents.as_json(documents.of_check(checked)))
     else:
-        _terminal(chosen).show_check(checked)
+        terminal = _terminal(chosen)
+        terminal.show_check(checked)
+        if not checked.invalid_rows:
+            terminal.next_step(shlex.join(["token-batch", "plan", sheet]))
+        elif checked.invalid_rows < checked.rows:
+            terminal.next_step("mend these and check again; apply leaves such rows out")
+        else:
+            terminal.next_step("mend these and check again")
     raise typer.Exit(SOME_NOT if checked.problems else ALL_WELL)
 
 
@@ -203,6 +210,9 @@ def plan(
         typer.echo(documents.as_json(document))
     else:
         terminal.show_plan(proposal)
+        if proposal.plan.operations and not proposal.objections:
+            what = [str(out or sheet), *(["--simulate"] if simulate else [])]
+            terminal.next_step(shlex.join(["token-batch", "apply", *what]))
     if proposal.objections:
         raise UsageError("; ".join(proposal.objections))
     unfit = sum(proposal.counts().values()) - proposal.counts()[Status.UNCHANGED]
@@ -408,13 +418,12 @@ def report(
     """Write a run's reports again."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    summary = run.write_reports(run.named_run(chosen.reports, name))
+    ended = run.write_reports(run.named_run(chosen.reports, name))
     if as_json:
-        typer.echo(summary.model_dump_json(indent=2))
+        typer.echo(ended.summary.model_dump_json(indent=2))
     else:
-        chosen = chosen.model_copy(update={"simulated": summary.simulated})
-        ended = Ended(summary)
-        _terminal(chosen).show_end(ended, _command("resume", ended), _command("undo", ended))
+        chosen = chosen.model_copy(update={"simulated": ended.summary.simulated})
+        _terminal(chosen).show_end(ended)
 
 
 @app.command()
@@ -503,23 +512,12 @@ def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
     if as_json:
         typer.echo(documents.as_json(ended.summary))
     else:
-        terminal.show_end(ended, _command("resume", ended), _command("undo", ended))
+        terminal.show_end(ended)
     if ended.interrupted:
         raise typer.Exit(INTERRUPTED)
     if ended.stop:
         raise typer.Exit(STOPPED_EARLY)
     raise typer.Exit(ALL_WELL if ended.summary.all_well else SOME_NOT)
-
-
-def _command(name: str, ended: Ended) -> str:
-    """A command about the run, as it must be typed where this one was."""
-    folder = Path(ended.summary.folder)
-    words = ["token-batch", name, folder.name]
-    if folder.parent != Path("reports"):
-        words += ["--reports", str(folder.parent)]
-    if ended.summary.simulated:
-        words.append("--simulate")
-    return shlex.join(words)
 
 
 def _chosen(given: dict[str, Any]) -> Settings:

@@ -119,9 +119,14 @@ class Audience(Protocol):
 class Ended:
     """How a run, or a sitting of it, ended. `stop` is None when it came to its end."""
 
-    summary: report.Summary
+    told: report.Facts
     stop: StopRun | None = None
     interrupted: bool = False
+
+    @property
+    def summary(self) -> report.Summary:
+        """The run in figures."""
+        return self.told.summary
 
 
 # The commands
@@ -329,10 +334,10 @@ async def export_tokens(
     return Exported(path, len(tokens), left_empty)
 
 
-def write_reports(folder: Path) -> report.Summary:
+def write_reports(folder: Path) -> Ended:
     """Write a run's reports again."""
     with existing_run(folder) as journal:
-        return report.write(journal)
+        return Ended(report.write(journal))
 
 
 def runs(reports: Path) -> list[report.Summary]:
@@ -504,8 +509,8 @@ async def _send(
             requests=before.requests + _requests(client.traffic),
             seconds=round(before.seconds + time.monotonic() - began, 3),
         )
-        summary = report.write(journal)
-    return Ended(summary, stop, interruption.happened)
+        told = report.write(journal)
+    return Ended(told, stop, interruption.happened)
 
 
 def _tell_pause(journal: Journal, audience: Audience, cause: str) -> None:

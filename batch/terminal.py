@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TextIO
 
 from rich.console import Console
@@ -22,13 +23,15 @@ from rich.table import Table
 
 from batch.check import Checked
 from batch.errors import NotAsAsked
-from batch.models import Operation, Outcome, Rate, Status, shown
-from batch.report import RunState, Summary, Verification
+from batch.models import Operation, Outcome, Problem, Rate, Status, shown
+from batch.report import Cause, RunState, Summary, Told, Verification, causes_of, command
 from batch.run import Ended, Exported, Proposal
 
 LOG = logging.getLogger("token-batch")
 LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar
 NAMED = 5  # tokens that a warning names
+_WHERE = 18  # characters of the cells that a cause names
+SHOWN_AT_END = 5  # causes, after a run whose plan has shown them
 SHOWN = 10  # problems or operations shown on a terminal; all of them are in --json and the reports
 
 
@@ -178,7 +181,7 @@ class Terminal:
         valid = checked.rows - checked.invalid_rows
         self._say(f"{_plain(checked.name)}: {valid:,} of {_counted(checked.rows, 'row')} valid")
         self._how_it_was_read(checked)
-        self._problems([(problem.row, str(problem)) for problem in checked.problems])
+        self._more(self._causes(causes_of(map(_told, checked.problems))))
 
     def show_plan(self, proposal: Proposal) -> None:
         """What would change, and what it would take."""
@@ -196,30 +199,31 @@ class Terminal:
             self._say(f"Changes by field: {fields}")
         self._warnings(proposal)
         self._say(self._effort(proposal))
-        problems = [(problem.row, str(problem)) for problem in checked.problems]
-        problems += [
-            (row.row, row.outcome.message)
+        settled = (
+            (row.row, row.outcome.status, row.outcome.code, row.outcome.message)
             for row in plan.settled
-            if row.outcome.status is not Status.UNCHANGED
-        ]
-        self._problems(problems)
+        )
+        self._more(self._causes(causes_of(chain(map(_told, checked.problems), settled))))
 
-    def show_end(self, ended: Ended, again: str, undo: str) -> None:
-        """How a run ended, and the next step: the commands that go on with it and take it back."""
+    def show_end(self, ended: Ended) -> None:
+        """How a run ended, and the next step."""
         summary = ended.summary
+        self._say(f"[bold]{_plain(ended.told.story.sentence)}[/bold]")
         self._counts(summary.counts)
         self._say(
             f"{summary.rows:,} rows, {summary.requests.total:,} requests, "
             f"{summary.requests.retries:,} retries, {summary.seconds:.1f} s"
         )
+        left_out = self._causes(ended.told.problems.causes, SHOWN_AT_END)
+        if left_out:
+            self._say(f"… and {left_out:,} more causes in report.html")
         if summary.state is not RunState.FINISHED:
             self._say(_why_unfinished(summary))
-            # Never wrapped: it is there to be copied.
             if isinstance(ended.stop, NotAsAsked):
-                self._results.print(f"Put back what was moved: {_plain(undo)}", soft_wrap=True)
-            self._results.print(f"Go on with: {_plain(again)}", soft_wrap=True)
+                self._to_copy("Put back what was moved", command(summary, "undo"))
+            self._to_copy("Go on with", command(summary, "resume"))
         elif not summary.all_well:
-            self._say("Mend and hand in again: " + _plain(f"{summary.folder}/fix.csv"))
+            self._to_copy("Mend and hand in again", f"{summary.folder}/{ended.told.fix}")
         self._say(f"Reports: {_plain(summary.folder)}")
 
     def show_export(self, exported: Exported) -> None:
@@ -250,7 +254,7 @@ class Terminal:
             change = f"{each.written} → {each.now}" if each.field else each.now
             table.add_row(str(each.token_id), *map(_plain, (each.label, each.field, change)))
         self._results.print(table)
-        self._more(len(found))
+        self._more(len(found) - SHOWN)
 
     def show_runs(self, summaries: Sequence[Summary]) -> None:
         """The history, a line a run."""
@@ -309,7 +313,7 @@ class Terminal:
             label = operation.token.identifier.label or ""
             table.add_row(str(operation.token.id), _plain(label), _plain(operation.difference))
         self._results.print(table)
-        self._more(len(operations))
+        self._more(len(operations) - SHOWN)
 
     def _warnings(self, proposal: Proposal) -> None:
         plan = proposal.plan
@@ -337,10 +341,18 @@ class Terminal:
         listed = _plain(", ".join(names[:NAMED]))
         self._say(f"[bold]{_counted(len(names), 'token')} {what}[/bold]: {listed}{more}")
 
-    def _problems(self, problems: Sequence[tuple[int, str]]) -> None:
-        for row, message in problems[:SHOWN]:
-            self._say(f"row {row}: {_plain(message)}")
-        self._more(len(problems))
+    def _causes(self, causes: Sequence[Cause], shown: int = SHOWN) -> int:
+        """What is wrong, each cause once, those of most rows first; how many are left out."""
+        if not causes:
+            return 0
+        table = Table(box=None, pad_edge=False, header_style="")
+        table.add_column("rows", justify="right")
+        table.add_column("where", overflow="fold", max_width=_WHERE)
+        table.add_column("what is wrong", overflow="fold")
+        for cause in causes[:shown]:
+            table.add_row(f"{cause.rows:,}", cause.places, _plain(str(cause)))
+        self._results.print(table)
+        return max(0, len(causes) - shown)
 
     def _effort(self, proposal: Proposal) -> str:
         number = len(proposal.plan.operations)
@@ -351,9 +363,17 @@ class Terminal:
         duration = f"at least {left}" if left else "done at once"
         return f"{_counted(number, 'request')} to send at {self._rate}: {duration}; {used}"
 
-    def _more(self, number: int) -> None:
-        if number > SHOWN:
-            self._say(f"… and {number - SHOWN:,} more (--json lists all)")
+    def _more(self, left_out: int) -> None:
+        if left_out > 0:
+            self._say(f"… and {left_out:,} more (--json lists all)")
+
+    def next_step(self, text: str) -> None:
+        """What to do now."""
+        self._to_copy("Next", text)
+
+    def _to_copy(self, what: str, text: str) -> None:
+        # Never wrapped: it is there to be copied.
+        self._results.print(f"{self._prefix}{what}: {_plain(text)}", soft_wrap=True)
 
 
 class _Progress:
@@ -430,6 +450,10 @@ def _why_unfinished(summary: Summary) -> str:
         return f"[bold]Not known yet:[/bold] {_counted(unknown, 'row')}; resuming reads the tokens"
     stopped = summary.stopped or "killed, or still under way"
     return f"[bold]Stopped early:[/bold] {_plain(stopped)}"
+
+
+def _told(problem: Problem) -> Told:
+    return problem.row, Status.INVALID, "", str(problem)
 
 
 def _plain(text: str) -> str:

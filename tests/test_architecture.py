@@ -32,7 +32,7 @@ ONLY = {
     "python_calamine": {"read"},
     "xlrd": {"read"},
     "openpyxl": {"read"},
-    "xlsxwriter": {"export"},
+    "xlsxwriter": {"export", "report"},
     "httpx": {"client", "settings"},
     "httptools": {"client"},
     "tenacity": {"client"},

@@ -221,7 +221,8 @@ def test_check_of_a_wrong_row_exits_1_and_names_its_cell(tmp_path: Path) -> None
     said = said_by("check", "wrong.csv", folder=tmp_path)
     assert said.code == 1
     assert "1 of 2 rows valid" in said.out
-    assert 'row 2: isActive (B2): "maybe"' in said.out
+    assert 'B2     isActive: "maybe"' in said.out
+    assert "Next: mend these and check again" in said.out
 
 
 def test_check_as_json_is_one_document(tmp_path: Path) -> None:

@@ -39,12 +39,12 @@ from batch.files import replacing
 from batch.folders import read_run
 from batch.journal import Journal
 from batch.models import Field, Operation, Requests, Row, Sitting, Status, iso
-from batch.report.page import write_page
+from batch.report.page import facts_of, write_page
 from batch.report.page.axis import TimeAxis, counting_ticks, duration_ticks
 from batch.report.page.changes import KEPT, Change, Changes
 from batch.report.page.plots import answers, progress
 from batch.report.page.timeline import MOST_BINS, Durations, Events, timeline
-from batch.report.page.words import lasting
+from batch.report.words import lasting
 from batch.run import Ended
 from batch.simulator import Behaviour, Fault, Faults, SimulatedApi
 
@@ -106,7 +106,7 @@ def text_of(element: ET.Element) -> str:
 
 
 def written(journal: Journal) -> Page:
-    write_page(journal)
+    write_page(journal.folder, facts_of(journal))
     return Page(journal.folder / "report.html")
 
 
@@ -340,12 +340,12 @@ def test_problems_are_told_by_cause_with_their_rows(journal: Journal) -> None:
     )
 
     assert written(journal).table("causes") == [
-        ["31", "Customer 999999 does not exist Rejected · rows 5, 6, 7, 8, 9 …"],
+        ["31", "Customer 999999 does not exist Rejected · rows 5, 6, 7, 8, 9, …"],
         [
             "9",
             (
                 "there is no token with id … For example: there is no token with id 2 "
-                "Not found · rows 2, 3, 4, 36, 37 …"
+                "Not found · rows 2, 3, 4, 36, 37, …"
             ),
         ],
     ]
@@ -796,9 +796,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
                     for n in range(2, 2 + count)
                 ],
             )
-            write_page(made)  # what is made once for all pages is made
+            write_page(made.folder, facts_of(made))  # what is made once for all pages is made
             tracemalloc.start()
-            write_page(made)
+            write_page(made.folder, facts_of(made))
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         return most
@@ -820,7 +820,7 @@ def test_a_page_that_cannot_be_written_leaves_the_former_one(
     monkeypatch.setattr("batch.report.page.replacing", full_disk)
 
     with pytest.raises(OSError, match="No space"):
-        write_page(journal)
+        write_page(journal.folder, facts_of(journal))
 
     assert (journal.folder / "report.html").read_text(encoding="utf-8") == before
     assert list(journal.folder.glob(".report*")) == []

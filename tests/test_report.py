@@ -236,6 +236,7 @@ def test_a_run_of_which_nothing_came_has_all_its_reports_too(journal: Journal) -
     assert {path.name for path in journal.folder.glob("[!.j]*")} == {
         "report.csv",
         "report.html",
+        "report.xlsx",
         "fix.csv",
         "undo.csv",
         "summary.json",
@@ -518,7 +519,7 @@ def test_the_summary_counts_every_row_once(mixture: Journal) -> None:
 
     told = (mixture.folder / "summary.json").read_text(encoding="utf-8")
     summary = Summary.model_validate_json(told)
-    assert summary == written == report.summarize(mixture)
+    assert summary == written.summary == report.summarize(mixture)
     assert summary.rows == len(EXPECTED) == sum(summary.counts.values())
     assert {status.value: count for status, count in summary.counts.items()} == {
         "updated": 2,
@@ -541,6 +542,7 @@ def test_the_summary_is_json_with_the_facts_of_the_run(journal: Journal) -> None
 
     told = json.loads((journal.folder / "summary.json").read_text(encoding="utf-8"))
     assert told == {
+        "schema_version": 1,
         "run": "2026-01-01-kort",
         "folder": str(journal.folder),
         "simulated": False,

@@ -468,7 +468,7 @@ class TestTheRecordItself:
             raise sqlite3.OperationalError("disk I/O error")
 
         monkeypatch.setattr(Journal, "is_confirmed", property(fail))
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(JournalError):
             apply(api, tmp_path, comments(3))
         monkeypatch.undo()
         assert statuses(resume(api, tmp_path)) == ["updated"] * 3

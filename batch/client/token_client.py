@@ -224,7 +224,7 @@ class TokenClient:
         gateways repeat, of bearable length, and such as every file can hold.
         """
         hidden = text.replace(self._key.get_secret_value(), "…")[:LONGEST_MESSAGE]
-        return hidden.encode("utf-8", "replace").decode()
+        return hidden.replace("\0", "").encode("utf-8", "replace").decode()
 
     def _failure(self, response: httpx.Response) -> Exception:
         """What an answer other than 200 means for whoever asked, and for everybody."""

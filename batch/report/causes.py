@@ -37,6 +37,8 @@ _VALUE = re.compile(
     r"|(?:(?<=\blabel )|(?<=\buid )|(?<=, not ))[^\s,;]*[^\s,:;]"
     r"|(?<![\w+\-@#])[\w+\-@#]*\d(?:[\w.+\-/:@#]*\w)?"
 )
+_Column = tuple[str, str]  # its header, and its letter in the spreadsheet
+_NO_COLUMN = "", ""
 _Pieces = tuple[str, ...]  # what stands between the values of a message
 
 
@@ -45,9 +47,10 @@ class Cause:
     """One reason, and the rows that ended for it.
 
     `text` says it without the cell that each row has it in; "…" stands for what differs from row
-    to row. `column` is the header of the column at fault, empty when it is not one column's.
-    `rows` counts them, `examples` are the first of their numbers, and `example` is the message of
-    the first one as it is. A row with several problems counts for each.
+    to row. `column` is the header of the column at fault and `letter` its name in the spreadsheet,
+    both empty when it is not one column's. `rows` counts them, `examples` are the first of their
+    numbers, and `example` is the message of the first one as it is. A row with several problems
+    counts for each.
     """
 
     status: Status
@@ -56,6 +59,15 @@ class Cause:
     examples: tuple[int, ...]
     example: str
     column: str = ""
+    letter: str = ""
+
+    @property
+    def places(self) -> str:
+        """Where to look: cells, or rows where it is not one cell's; "…" if there are more."""
+        named = ", ".join(f"{self.letter}{row}" for row in self.examples)
+        more = f", {DIFFERS}" if self.rows > len(self.examples) else ""
+        rows = "" if self.letter else "row " if self.rows == 1 else "rows "
+        return f"{rows}{named}{more}"
 
     def __str__(self) -> str:
         return f"{self.column}: {self.text}" if self.column else self.text
@@ -67,7 +79,7 @@ def causes_of(rows: Iterable[Told]) -> list[Cause]:
     Rows that are as asked have one only if they have a message. Needs the same memory for any
     number of rows: causes beyond the first few hundred are told as "other causes".
     """
-    groups: dict[tuple[Status, str, _Pieces], _Group] = {}
+    groups: dict[tuple[Status, _Column, _Pieces], _Group] = {}
     for row, status, code, message in rows:
         if status in _WELL and not message:
             continue
@@ -75,7 +87,7 @@ def causes_of(rows: Iterable[Told]) -> list[Cause]:
             column, text = _without_cell(problem, row)
             key = status, column, tuple(_VALUE.split(text))
             if key not in groups and len(groups) >= GROUPS:
-                key, text = (status, "", (OTHERS,)), OTHERS
+                key, text = (status, _NO_COLUMN, (OTHERS,)), OTHERS
             groups.setdefault(key, _Group()).add(row, text, problem)
     found = [cause for key, group in groups.items() for cause in group.causes(*key)]
     return sorted(found, key=lambda cause: (-cause.rows, cause.examples[0]))
@@ -96,8 +108,8 @@ class _Tally:
         if len(self.examples) < EXAMPLES:
             self.examples.append(row)
 
-    def cause(self, status: Status, column: str, text: str) -> Cause:
-        return Cause(status, text, self.rows, tuple(self.examples), self.example, column)
+    def cause(self, status: Status, column: _Column, text: str) -> Cause:
+        return Cause(status, text, self.rows, tuple(self.examples), self.example, *column)
 
 
 @dataclass(slots=True)
@@ -121,7 +133,7 @@ class _Group:
             both = zip(self.values, values, strict=True)
             self.values = [old if old == new else None for old, new in both]
 
-    def causes(self, status: Status, column: str, pieces: _Pieces) -> Iterator[Cause]:
+    def causes(self, status: Status, column: _Column, pieces: _Pieces) -> Iterator[Cause]:
         if len(self.apart) <= TOLD_APART:
             for text, tally in self.apart.items():
                 yield tally.cause(status, column, text)
@@ -142,12 +154,12 @@ def _clipped(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + DIFFERS
 
 
-def _without_cell(problem: str, row: int) -> tuple[str, str]:
+def _without_cell(problem: str, row: int) -> tuple[_Column, str]:
     """The column at fault, and the problem without the cells of its row."""
-    column = ""
+    column = _NO_COLUMN
     head, colon, rest = problem.partition("): ")
     name, bracket, cell = head.rpartition(" (")
-    if colon and bracket and _CELL.fullmatch(f"({cell})"):
-        column, problem = name, rest
+    if colon and bracket and (found := _CELL.fullmatch(f"({cell})")):
+        column, problem = (name, found[1]), rest
     own = str(row)
     return column, _CELL.sub(lambda found: "" if found[2] == own else found[0], problem)

@@ -8,9 +8,10 @@ from itertools import chain
 from batch.files import write_csv
 from batch.marker import said
 from batch.models import Attempt, Field, HandedIn, Line, Status, Token, cell_text
+from batch.report.marked import MESSAGE_HEADING, STATUS_HEADING
 from batch.report.record import Record
 
-FIX_COLUMNS = ("batch_status", "batch_message")
+FIX_COLUMNS = (STATUS_HEADING, MESSAGE_HEADING)
 TO_MEND = tuple(status for status in Status if status not in {Status.UPDATED, Status.UNCHANGED})
 
 

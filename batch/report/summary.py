@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,36 +23,58 @@ class RunState(StrEnum):
 
 
 class Summary(BaseModel):
-    """One run. `seconds` is the time spent working, all sittings together. `hidden_rows`: how many
-    of the rows are not to be seen in the spreadsheet. `total_row`: the number of the line of
-    totals that was left out.
+    """One run of token-batch in figures: the content of `summary.json`.
 
-    `sittings`: every process that has worked on it.
-
-    `stopped` is the reason when it ended before all rows had an outcome, empty otherwise.
+    Fields may be added in the same `schema_version`; it grows when one is taken away, or when one
+    means something else.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(
+        frozen=True,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
+    schema_version: Literal[1] = 1
+    """Of this document."""
     run: str
+    """The run's name, which is that of its folder."""
     folder: str
+    """Where its journal and its reports are."""
     simulated: bool
+    """Whether it went to the built-in simulated API."""
     sheet: str
+    """The file that was handed in; of an undo, what it undoes."""
     sha256: str
+    """Of the file's bytes, in hexadecimal; empty for an undo."""
     base_url: str
+    """Of the API that it went to."""
     who: str
+    """The system's name of the user who began it."""
     version: str
+    """Of the program that began it."""
     started_at: datetime
+    """When it was begun, in UTC."""
     finished_at: datetime | None
+    """When it ended, in UTC; null while it is under way, or if it was killed."""
     stopped: str
+    """Why it ended before all rows had an outcome, else empty."""
     rows: int
+    """Data rows of the sheet."""
     hidden_rows: int
+    """How many of the rows are not to be seen in the spreadsheet."""
     total_row: int | None
+    """The number of a line of totals that was left out."""
     counts: dict[Status, int]
+    """Rows by outcome: every outcome is named, also with none."""
     operations: int
+    """Changes to be sent, one for each token."""
     requests: Requests
+    """What went over the wire, in all sittings together."""
     seconds: float
+    """Time spent at work, in all sittings together."""
     sittings: list[Sitting]
+    """Every process that has worked on the run, the first one first."""
 
     @property
     def state(self) -> RunState:
@@ -80,9 +104,7 @@ def summarize(record: Record) -> Summary:
     )
 
 
-def write_summary(record: Record) -> Summary:
-    """`summary.json` beside the record."""
-    summary = summarize(record)
-    with replacing(record.folder / "summary.json") as temporary:
+def write_summary(folder: Path, summary: Summary) -> None:
+    """`summary.json` in the run's folder. OSError if it cannot be written."""
+    with replacing(folder / "summary.json") as temporary:
         temporary.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    return summary

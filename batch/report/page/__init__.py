@@ -12,18 +12,19 @@ from markupsafe import Markup
 
 from batch.files import replacing
 from batch.report.page.facts import Facts, facts_of
-from batch.report.page.words import counted, lasting, plain, when
-from batch.report.record import Record
+from batch.report.words import counted, lasting, plain, when
+
+__all__ = ["Facts", "facts_of", "render", "write_page"]
 
 FILE_NAME = "report.html"
 
 _HERE = Path(__file__).parent
 
 
-def write_page(record: Record) -> None:
-    """`report.html` beside the record. OSError if it cannot be written."""
-    page = render(facts_of(record))
-    with replacing(record.folder / FILE_NAME) as temporary:
+def write_page(folder: Path, facts: Facts) -> None:
+    """`report.html` in the run's folder. OSError if it cannot be written."""
+    page = render(facts)
+    with replacing(folder / FILE_NAME) as temporary:
         # A line end that the system had changed would not fit the hash of the style.
         temporary.write_text(page, encoding="utf-8", newline="\n")
 

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from batch.models import Field
-from batch.report.page.words import shortened
+from batch.report.words import shortened
 
 SHOWN = 5  # changes of one field that are told
 KEPT = 2000  # different changes, and new values, of one field that are counted apart

@@ -9,9 +9,9 @@ from batch.models import SIDE_EFFECT, About, Sitting, Status
 from batch.report.causes import Cause, Told, causes_of
 from batch.report.page.changes import Changes, FieldChanges
 from batch.report.page.plots import Plot, answers, progress
-from batch.report.page.story import MEANINGS, Ending, Story, story
 from batch.report.page.timeline import Durations, Events, milliseconds, timeline
 from batch.report.record import Record
+from batch.report.story import MEANINGS, Ending, Story, story
 from batch.report.summary import Summary, summarize
 
 CAUSES_SHOWN = 12  # at once; the others of those listed after a click
@@ -54,7 +54,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything on the page. `none`: the names of the statuses that no row has."""
+    """Everything on the page. `none`: the names of the statuses that no row has. `fix`: the name of
+    the file with the rows to mend.
+    """
 
     summary: Summary
     about: About
@@ -69,6 +71,7 @@ class Facts:
     answers: Plot
     sittings: Sequence[Sitting]
     names: Mapping[Status, str]
+    fix: str
 
 
 def facts_of(record: Record) -> Facts:
@@ -83,10 +86,11 @@ def facts_of(record: Record) -> Facts:
         )
     sittings = record.sittings()
     summary = summarize(record)
+    fix = "fix.xlsx" if (record.folder / "fix.xlsx").exists() else "fix.csv"
     ending = Ending(
         summary,
         changes.tokens,
-        "fix.xlsx" if (record.folder / "fix.xlsx").exists() else "fix.csv",
+        fix,
         seen.moved,
         not sittings or sittings[-1].ended_at is not None,
     )
@@ -106,6 +110,7 @@ def facts_of(record: Record) -> Facts:
         answers=answers(durations),
         sittings=sittings,
         names={status: MEANINGS[status][0] for status in Status},
+        fix=fix,
     )
 
 

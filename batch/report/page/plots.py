@@ -10,7 +10,7 @@ from itertools import pairwise
 from batch.report.page.axis import TimeAxis, counting_ticks, duration_ticks
 from batch.report.page.svg import LETTER, Frame, Labels, Picture
 from batch.report.page.timeline import Durations, Timeline, moment
-from batch.report.page.words import counted, lasting
+from batch.report.words import counted, lasting
 
 FEWEST = 3  # changes, or answers, that make a picture
 _NARROWEST = 1.05  # the longest answer over the shortest: below it there is nothing to see

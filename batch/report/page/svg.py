@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-from batch.report.page.words import plain
+from batch.report.words import plain
 
 LETTER = 6.6  # width of a letter of a plot's text, at most on average
 

@@ -9,8 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from batch.models import Status
-from batch.report.page.words import counted
 from batch.report.summary import RunState, Summary
+from batch.report.words import counted
 
 INTERRUPTED = "interrupted"  # the reason that a run gives when its person stopped it
 UNDO = "undo of "  # what the sheet of a run is called that takes another back
@@ -86,15 +86,16 @@ class Ending:
         """How far the run has come; `closed` decides where a later process was killed."""
         return self.summary.state if self.closed else RunState.UNFINISHED
 
-    def command(self, name: str, target: str = "") -> str:
-        """A command about the run as it is to be typed in the folder where the run was begun."""
-        folder = Path(self.summary.folder)
-        words = ["token-batch", name, target or self.summary.run]
-        if folder.parent != _REPORTS:
-            words += ["--reports", str(folder.parent)]
-        if self.summary.simulated:
-            words.append("--simulate")
-        return shlex.join(words)
+
+def command(summary: Summary, name: str, target: str = "") -> str:
+    """A command about the run, or about the target, as typed where the run was begun."""
+    folder = Path(summary.folder)
+    words = ["token-batch", name, target or summary.run]
+    if folder.parent != _REPORTS:
+        words += ["--reports", str(folder.parent)]
+    if summary.simulated:
+        words.append("--simulate")
+    return shlex.join(words)
 
 
 def story(ending: Ending) -> Story:
@@ -194,14 +195,14 @@ def _steps(ending: Ending) -> Iterator[Step]:
         yield Step(
             "Look at the fields that moved though nobody asked for it, under “What is wrong”. "
             "This puts them back, with all else that the run has changed:",
-            ending.command("undo"),
+            command(ending.summary, "undo"),
         )
     if is_open:
         reason = ending.summary.stopped not in {"", INTERRUPTED} and ending.closed
         first = "When what stopped it is mended, go" if reason else "Go"
         yield Step(
             f"{first} on with the run. What is done stays done, and what is left is sent:",
-            ending.command("resume"),
+            command(ending.summary, "resume"),
         )
     if to_mend:
         yield from _mending(ending, to_mend, is_open=is_open)
@@ -218,7 +219,7 @@ def _mending(ending: Ending, to_mend: int, *, is_open: bool) -> Iterator[Step]:
     yield Step(
         f"{when} {ending.fix}, which holds the {rows} as handed in, each with what was wrong; "
         f"{what}, and hand the file in:",
-        ending.command("apply", path),
+        command(ending.summary, "apply", path),
     )
 
 
@@ -227,7 +228,8 @@ def _nothing(ending: Ending) -> Iterator[Step]:
         yield Step("Nothing. The tokens are as they were.")
         return
     yield Step(
-        "Nothing. Should it have been a mistake, this takes it back:", ending.command("undo")
+        "Nothing. Should it have been a mistake, this takes it back:",
+        command(ending.summary, "undo"),
     )
 
 

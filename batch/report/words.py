@@ -1,4 +1,4 @@
-"""How the page says numbers, times and texts."""
+"""How reports say numbers, times and texts."""
 
 from __future__ import annotations
 

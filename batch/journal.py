@@ -155,13 +155,18 @@ class Journal:
 
     async def caught_up(self) -> None:
         """Wait until all that the journal was told while sending is on the disk, or has failed."""
-        while self._committing:
-            await asyncio.wait({self._committing})
+        while commit := self._under_way:
+            await asyncio.wait({commit})
+
+    @property
+    def _under_way(self) -> asyncio.Task[None] | None:
+        # One that was cancelled with its loop is over and still known.
+        return None if self._committing is None or self._committing.done() else self._committing
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
         """A transaction of its own, between those of the changes that come while sending."""
-        if self._committing:
+        if self._under_way:
             raise RuntimeError("changes are on their way to the disk: wait until caught_up")
         with _sqlite_in_our_terms(self.folder), self._writer:
             yield
@@ -350,7 +355,7 @@ class Journal:
     def _change(self, sql: str, values: Sequence[Any]) -> asyncio.Future[None]:
         durable = asyncio.get_running_loop().create_future()
         self._waiting.append((sql, values, durable))
-        if self._committing is None:
+        if not self._under_way:
             self._committing = asyncio.ensure_future(self._commit())
         return durable
 

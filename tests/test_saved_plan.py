@@ -221,7 +221,7 @@ def test_the_guards_hold_for_a_saved_plan_too(api: SimulatedApi, tmp_path: Path)
 def test_the_time_that_a_question_stays_open_makes_tokens_old(
     api: SimulatedApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batch.send.sender.FRESH_FOR", 0.1)
+    monkeypatch.setattr("batch.send.exchange.FRESH_FOR", 0.1)
 
     def a_colleague_is_quicker() -> None:
         api.change(FIRST + 1, comment="by a colleague")
@@ -242,7 +242,7 @@ def test_a_token_that_was_read_long_ago_is_compared_once_more_before_its_write(
     monkeypatch: pytest.MonkeyPatch,
     pin_defaults: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    monkeypatch.setattr("batch.send.sender.FRESH_FOR", -1.0)
+    monkeypatch.setattr("batch.send.exchange.FRESH_FOR", -1.0)
     plan = saved(api, tmp_path, comments(3))
     later = Quiet(confirmed=lambda: api.change(FIRST + 1, comment="by a colleague"))
     settings = settings_for(api, tmp_path, pin_defaults=pin_defaults)

@@ -1,5 +1,6 @@
 """The send stage: operations become outcomes."""
 
-from batch.send.sender import Record, Sender
+from batch.send.exchange import Record
+from batch.send.sender import Sender
 
 __all__ = ["Record", "Sender"]

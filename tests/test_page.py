@@ -192,9 +192,7 @@ def test_a_run_with_problems_says_how_many_rows_to_mend_and_where(
 
 
 def test_the_workbook_to_mend_is_named_where_there_is_one(journal: Journal) -> None:
-    (journal.folder / "fix.xlsx").touch()
-
-    page = of_statuses(journal, Status.INVALID)
+    page = of_statuses(journal, Status.INVALID, worksheet="Cards")
 
     assert page.sentence == "None of 1 row is as the sheet asks; 1 needs mending."
     assert "fix.xlsx" in page.commands[0]

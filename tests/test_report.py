@@ -498,6 +498,17 @@ def test_reports_that_cannot_be_written_say_so_and_how_to_get_them(mixture: Jour
         report.write(mixture)
 
 
+def test_a_report_that_cannot_be_written_costs_no_other(mixture: Journal) -> None:
+    (mixture.folder / "report.csv").mkdir()
+    (mixture.folder / "report.xlsx").mkdir()
+
+    with pytest.raises(JournalError, match="token-batch report"):
+        report.write(mixture)
+
+    for name in ("fix.csv", "undo.csv", "report.html", "summary.json"):
+        assert (mixture.folder / name).is_file()
+
+
 def test_reports_written_again_are_the_same_and_nothing_is_left_beside_them(
     mixture: Journal,
 ) -> None:

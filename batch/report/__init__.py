@@ -5,6 +5,9 @@ Each file is written under a temporary name and then renamed: whoever opens it f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from batch.errors import JournalError
 from batch.report import workbooks
 from batch.report.causes import Cause, Told, causes_of
@@ -41,21 +44,34 @@ __all__ = [
 
 def write(record: Record) -> Facts:
     """All reports of the run, beside its record, and what they tell. JournalError if one cannot be
-    written.
+    written; the others are.
     """
-    try:
-        write_report(record)
-        write_fix(record)
-        write_undo(record)
-        write_attempts(record)
-        workbooks.write_fix(record)
-        facts = facts_of(record)
-        write_page(record.folder, facts)
-        workbooks.write_marked(record, figures_of(facts))
-        write_summary(record.folder, facts.summary)
-    except OSError as error:
+    facts = facts_of(record)
+    refused = [error for each in _writers(record, facts) if (error := _refusal(each))]
+    if refused:
         raise JournalError(
-            f"the reports in {record.folder} cannot be written ({error.strerror}): the run is in "
-            f"its journal; `token-batch report {record.folder.name}` writes them again"
-        ) from error
+            f"the reports in {record.folder} cannot be written ({refused[0].strerror}): the run is "
+            f"in its journal; `token-batch report {record.folder.name}` writes them again"
+        ) from refused[0]
     return facts
+
+
+def _writers(record: Record, facts: Facts) -> Sequence[Callable[[], None]]:
+    return (
+        partial(write_report, record),
+        partial(write_fix, record),
+        partial(write_undo, record),
+        partial(write_attempts, record),
+        partial(workbooks.write_fix, record),
+        partial(workbooks.write_marked, record, figures_of(facts)),
+        partial(write_page, record.folder, facts),
+        partial(write_summary, record.folder, facts.summary),
+    )
+
+
+def _refusal(write_one: Callable[[], None]) -> OSError | None:
+    try:
+        write_one()
+    except OSError as error:
+        return error
+    return None

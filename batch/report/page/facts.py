@@ -86,7 +86,8 @@ def facts_of(record: Record) -> Facts:
         )
     sittings = record.sittings()
     summary = summarize(record)
-    fix = "fix.xlsx" if (record.folder / "fix.xlsx").exists() else "fix.csv"
+    about = record.about()
+    fix = "fix.xlsx" if about.worksheet else "fix.csv"
     ending = Ending(
         summary,
         changes.tokens,
@@ -96,7 +97,7 @@ def facts_of(record: Record) -> Facts:
     )
     return Facts(
         summary=summary,
-        about=record.about(),
+        about=about,
         story=story(ending),
         statuses=list(_statuses(summary)),
         none=[MEANINGS[each][0].lower() for each in Status if not summary.counts[each]],

@@ -137,6 +137,32 @@ def test_a_workbook_comes_back_as_its_person_made_it_with_marks(
     assert cards["D3"].comment is None
 
 
+def test_columns_of_an_earlier_report_are_not_there_twice(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    ended = apply(api, tmp_path, MIXED)
+    again = applied(api, tmp_path, Path(ended.summary.folder) / "fix.csv")
+
+    header, *rows = values(opened(again)["Rows"])
+    assert header == ["id", "comment", "note", "isActive", "batch_status", "batch_message"]
+    assert [row[4] for row in rows] == ["invalid", "not_found"]
+
+
+@pytest.mark.parametrize(
+    ("worksheet", "name"),
+    [
+        *(("", "Rows"), ("Cards", "Cards"), ("token-batch", "Rows"), ("History", "Rows")),
+        *(("A/B:[C]", "A_B__C_"), ("x" * 60, "x" * 28), ("'", "Rows")),
+    ],
+)
+def test_a_worksheet_is_named_as_it_was_as_far_as_excel_allows_it(
+    worksheet: str, name: str
+) -> None:
+    with run_of([(1, "x", "y")], worksheet) as journal:
+        assert load_workbook(journal.folder / "report.xlsx").sheetnames == ["token-batch", name]
+        assert open_sheet(journal.folder / "report.xlsx").worksheet == name
+
+
 def test_what_comes_back_marked_can_be_handed_in_again(api: SimulatedApi, tmp_path: Path) -> None:
     path = own_workbook(tmp_path / "cards.xlsx")
     ended = applied(api, tmp_path, path)

@@ -29,6 +29,9 @@ _LOOKED_AT = 200  # rows, to find how wide a column is
 _WIDEST, _NARROWEST, _MESSAGE_WIDTH = 40, 9, 70  # characters
 _A4 = 9
 _BEFORE_EXCEL = 1900  # the year in which its calendar begins
+_ROWS = "Rows"
+_NO_NAME = re.compile(r"[\[\]:*?/\\\x00-\x1f\ud800-\udfff\ufffe\uffff]")
+_LONGEST_NAME = 28  # characters of Excel's 31, which leave room for a number
 _NO_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
 _WELL_SHADE, _BAD_SHADE, _HEADER_SHADE = "#E2F0D9", "#F8CBAD", "#DDEBF7"
 _FORMATS: Final[Mapping[type, str]] = {
@@ -87,11 +90,18 @@ def write_new_workbook(path: Path, table: Table, figures: Sequence[Figure] = ())
             _write_figures(book.add_worksheet(SHEET), figures, looks)
         rows = iter(table.rows)
         first = list(islice(rows, 1))
+        name = _worksheet_name(table.name)
         if not first:
-            _Sheet(book.add_worksheet(table.name), table, looks).write(iter(()))
+            _Sheet(book.add_worksheet(name), table, looks).write(iter(()))
         for number, some in groupby(chain(first, rows), key=table.worksheet_of):
-            name = f"{table.name} {number + 1}" if number else table.name
-            _Sheet(book.add_worksheet(name), table, looks).write(some)
+            numbered = f"{name} {number + 1}" if number else name
+            _Sheet(book.add_worksheet(numbered), table, looks).write(some)
+
+
+def _worksheet_name(wanted: str) -> str:
+    """The name, as far as Excel allows it: other programs allow more."""
+    name = _NO_NAME.sub("_", wanted)[:_LONGEST_NAME].strip("'")
+    return _ROWS if name.casefold() in {"", SHEET, "history"} else name
 
 
 @contextmanager

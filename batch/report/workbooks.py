@@ -16,8 +16,6 @@ REPORT = "report.xlsx"
 FIX = "fix.xlsx"
 LARGEST_MARKED = 40 << 20  # bytes of a packed workbook; a larger one takes long to be marked
 
-_ROWS = "Rows"
-
 
 def write_marked(record: Record, figures: Sequence[Figure]) -> None:
     """`report.xlsx`: the person's own workbook, marked; a new one where there is none to be
@@ -32,8 +30,11 @@ def write_marked(record: Record, figures: Sequence[Figure]) -> None:
             remark = f"This is not your own workbook with marks, because {reason}."
         else:
             return
-    headings = [*about.headers, *FIX_COLUMNS]
-    table = Table(_ROWS, headings, about.header_row, _marked_rows(record, about))
+    own = list(about.headers)
+    while own and own[-1] in FIX_COLUMNS:  # of an earlier report
+        own.pop()
+    rows = _marked_rows(record, about, len(own))
+    table = Table(about.worksheet, [*own, *FIX_COLUMNS], about.header_row, rows)
     told = [*figures, [], [remark]] if remark else figures
     write_new_workbook(record.folder / REPORT, table, told)
 
@@ -59,10 +60,11 @@ def _mark_own(record: Record, about: About, figures: Sequence[Figure]) -> None:
     mark_workbook(original, record.folder / REPORT, table, marks, figures)
 
 
-def _marked_rows(record: Record, about: About) -> Iterator[MarkedRow]:
+def _marked_rows(record: Record, about: About, width: int) -> Iterator[MarkedRow]:
     columns = _columns(about)
     for row in record.handed_in():
-        yield MarkedRow(_mark(row, row.row, columns), row.cells)
+        cells = [*row.cells[:width], *row.cells[len(about.headers) :]]
+        yield MarkedRow(_mark(row, row.row, columns), cells)
 
 
 def _rows_to_mend(record: Record, about: About, kept: Sequence[int]) -> Iterator[MarkedRow]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 from pydantic import SecretStr
 
-from batch import __version__, documents, run, settings
+from batch import __version__, documents, history, run, settings
 from batch.check import Source
 from batch.errors import BusyError, Interrupted, SettingsError, StopRun, TokenBatchError, UsageError
 from batch.interruption import INTERRUPTED
@@ -283,7 +283,7 @@ def resume(
     """Go on with a run that stopped, however it stopped."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    folder = run.unfinished_run(chosen.reports, name)
+    folder = history.unfinished_run(chosen.reports, name)
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, as_json=as_json)
         ended = _asynchronously(run.resume(folder, chosen, terminal))
@@ -315,7 +315,7 @@ def undo(
     start_logging(log_format)
     chosen = _chosen(locals())
     _refuse_silence(yes=yes)
-    folder = run.named_run(chosen.reports, name)
+    folder = history.named_run(chosen.reports, name)
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, yes=yes, as_json=as_json)
         ended = _asynchronously(run.undo(folder, chosen, terminal))
@@ -340,7 +340,7 @@ def verify(
     """Read the tokens again, and list where they differ from what a run wrote."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    folder = run.named_run(chosen.reports, name)
+    folder = history.named_run(chosen.reports, name)
     with _account(chosen, simulate=simulate) as chosen:
         terminal = _terminal(chosen, as_json=as_json)
         verification = _asynchronously(run.verify(folder, chosen, terminal))
@@ -400,7 +400,7 @@ def runs(
     """All runs, the latest last."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    found = run.runs(chosen.reports)
+    found = history.runs(chosen.reports)
     if as_json:
         typer.echo(documents.as_json(found))
     else:
@@ -418,7 +418,7 @@ def report(
     """Write a run's reports again."""
     start_logging(log_format)
     chosen = _chosen(locals())
-    ended = run.write_reports(run.named_run(chosen.reports, name))
+    ended = run.write_reports(history.named_run(chosen.reports, name))
     if as_json:
         typer.echo(ended.summary.model_dump_json(indent=2))
     else:

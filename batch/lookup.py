@@ -189,3 +189,26 @@ async def _several(read_on: Callable[[], Awaitable[None]]) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+class ById:
+    """The tokens with certain ids, collected as the account's tokens go by."""
+
+    misses_others = False
+    only_by_id = True
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        self._ids = set(ids)
+        self.found: dict[int, Token] = {}
+
+    @property
+    def missing(self) -> int:
+        return len(self._ids) - len(self.found)
+
+    @property
+    def missing_ids(self) -> list[int]:
+        return sorted(self._ids - self.found.keys())
+
+    def offer(self, token: Token) -> None:
+        if token.id in self._ids:
+            self.found[token.id] = token

@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from batch import __version__, export, plan, report, saved_plan
+from batch import __version__, doubt, export, plan, report, saved_plan
 from batch.check import (
     Checked,
     Source,
@@ -32,16 +32,12 @@ from batch.client.transport import transport_to
 from batch.errors import (
     Abandoned,
     Interrupted,
-    JournalError,
-    KeyRefused,
-    NotAsAsked,
     NothingSent,
     RunError,
     StopRun,
     UsageError,
 )
 from batch.folders import (
-    all_runs,
     existing_run,
     keep_workbook,
     new_run,
@@ -49,18 +45,15 @@ from batch.folders import (
     working_on_sheet,
 )
 from batch.interruption import Interruption
-from batch.journal import Journal, in_transactions
-from batch.lookup import Lookup
+from batch.journal import Journal
+from batch.lookup import ById, Lookup
 from batch.models import (
-    SIDE_EFFECT,
-    Entry,
     Operation,
     Outcome,
     Rate,
     Requests,
     Selection,
     Status,
-    Token,
 )
 from batch.read import Sheet
 from batch.reverse import reverse_of
@@ -69,7 +62,6 @@ from batch.settings import Settings
 from batch.state import state_folder
 
 SIMULATED = "the simulated API"
-NONE_EXISTS = "none of its tokens exists in this account: is the key another account's?"
 _LOG = logging.getLogger("token-batch")
 
 
@@ -208,18 +200,11 @@ async def _look_at_doubtful(undone: Journal, settings: Settings, audience: Audie
     """What no answer told when the run was sent, the tokens tell now: all that it has changed is
     to be put back.
     """
-    tokens = _ById(entry.operation.token.id for entry in undone.doubtful())
-    if not tokens.missing:
+    if next(undone.doubtful(), None) is None:
         return
     async with _connected(settings) as client:
         with _nothing_done():
-            await _lookup(client, settings, audience).collect(tokens)
-            for entry in undone.doubtful():
-                now = tokens.found.get(entry.operation.token.id)
-                decided = plan.again(entry.operation, now, was_sent=True)
-                if isinstance(decided, Outcome):
-                    await undone.settle(entry.number, decided)
-            await undone.caught_up()
+            await doubt.correct(undone, _lookup(client, settings, audience))
     report.write(undone)
 
 
@@ -292,7 +277,7 @@ async def verify(folder: Path, settings: Settings, audience: Audience) -> report
     with read_run(folder) as journal:
         _refuse_another_account(journal, settings)
         written = [each.operation for each in journal.written() if each.is_ours]
-    tokens = _ById(operation.token.id for operation in written)
+    tokens = ById(operation.token.id for operation in written)
     if written:
         async with _connected(settings) as client:
             with _nothing_done():
@@ -340,37 +325,6 @@ def write_reports(folder: Path) -> Ended:
         return Ended(report.write(journal))
 
 
-def runs(reports: Path) -> list[report.Summary]:
-    """Every run under the reports folder, the latest last; unconfirmed ones are none. Of one that
-    cannot be read the log tells.
-    """
-    found = []
-    for folder in all_runs(reports):
-        try:
-            with read_run(folder) as journal:
-                if journal.is_confirmed:
-                    found.append(report.summarize(journal))
-        except (RunError, JournalError) as error:
-            _LOG.warning("left out: %s", error)
-    return found
-
-
-def named_run(reports: Path, name: str | None) -> Path:
-    """The folder of the named run; without a name, of the latest."""
-    if name:
-        return Path(name) if Path(name).is_dir() else reports / name
-    found = runs(reports)
-    if not found:
-        raise RunError(f"there is no run under {reports}")
-    return reports / found[-1].run
-
-
-def unfinished_run(reports: Path, name: str | None) -> Path:
-    """The folder of the named run; without a name, of the latest that stopped, if any did."""
-    stopped = [run for run in runs(reports) if run.state is not report.RunState.FINISHED]
-    return named_run(reports, name or (stopped[-1].run if stopped else None))
-
-
 # The stages
 
 
@@ -388,7 +342,7 @@ async def _propose(
         max_deactivations=settings.max_deactivations,
     )
     if checked.expected and made.finds_none:
-        objections = [*objections, NONE_EXISTS]
+        objections = [*objections, doubt.NONE_EXISTS]
     ask_again = settings.max_deactivations is None and made.deactivates_many
     return Proposal(checked, made, client.traffic.reads, objections, ask_again)
 
@@ -420,41 +374,6 @@ def _record_plan(journal: Journal, made: plan.Plan) -> None:
     )
     journal.add_operations(made.operations)
     journal.note(operations=len(made.operations), confirmed_at=datetime.now(UTC))
-
-
-async def _settle_by_looking(journal: Journal, lookup: Lookup) -> None:
-    """Decide, against the tokens as they are now, every operation whose end is not known.
-
-    NotAsAsked, once all are decided, if a token whose answer was lost moved in other fields too:
-    that may be what the first operation goes alone for.
-    """
-    tokens = _ById(entry.operation.token.id for entry in journal.unsettled())
-    if tokens.missing:
-        await lookup.collect(tokens)
-        if not tokens.found and tokens.missing >= plan.FOREIGN:
-            raise KeyRefused(NONE_EXISTS)
-    strange: NotAsAsked | None = None
-    for entries in in_transactions(journal.unsettled()):
-        decided = await asyncio.gather(
-            *(_settle_or_replan(journal, entry, tokens) for entry in entries)
-        )
-        for entry, outcome in zip(entries, decided, strict=True):
-            if isinstance(outcome, Outcome) and outcome.code == SIDE_EFFECT and not strange:
-                strange = NotAsAsked.to_token(
-                    entry.operation.token.id, outcome.message, moved_unasked=True
-                )
-    if strange:
-        raise strange
-
-
-async def _settle_or_replan(journal: Journal, entry: Entry, tokens: _ById) -> Operation | Outcome:
-    now = tokens.found.get(entry.operation.token.id)
-    decided = plan.again(entry.operation, now, was_sent=entry.may_have_been_sent)
-    if isinstance(decided, Outcome):
-        await journal.settle(entry.number, decided)
-    else:
-        await journal.replan(entry.number, decided)
-    return decided
 
 
 async def _send(
@@ -490,7 +409,7 @@ async def _send(
     stop: StopRun | None = None
     try:
         if look_first:
-            await _settle_by_looking(journal, Lookup(client, sender.retrying, audience.reading))
+            await doubt.settle(journal, Lookup(client, sender.retrying, audience.reading))
         audience.sending(journal.folder.name, journal.count_unsettled())
         await sender.send(journal.unsettled())
     except StopRun as reason:
@@ -563,29 +482,6 @@ def _requests(traffic: Traffic) -> Requests:
     return Requests(
         traffic.requests, traffic.reads, traffic.writes, traffic.retries, traffic.refusals_429
     )
-
-
-class _ById:
-    """The tokens with certain ids, collected as the account's tokens go by."""
-
-    misses_others = False
-    only_by_id = True
-
-    def __init__(self, ids: Iterable[int]) -> None:
-        self._ids = set(ids)
-        self.found: dict[int, Token] = {}
-
-    @property
-    def missing(self) -> int:
-        return len(self._ids) - len(self.found)
-
-    @property
-    def missing_ids(self) -> list[int]:
-        return sorted(self._ids - self.found.keys())
-
-    def offer(self, token: Token) -> None:
-        if token.id in self._ids:
-            self.found[token.id] = token
 
 
 def _facts(checked: Checked, settings: Settings) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batch import run
+from batch import history, run
 from batch.check import Source
 from batch.models import Field, Operation, Outcome
 from batch.run import Ended, Proposal
@@ -133,7 +133,7 @@ def resume(
 ) -> Ended:
     """Go on with a run, the latest without a name."""
     settings = settings_for(api, folder, **more)
-    found = run.named_run(settings.reports, name)
+    found = history.named_run(settings.reports, name)
     return asyncio.run(run.resume(found, settings, audience or Quiet()))
 
 

@@ -16,7 +16,7 @@ FLOORS = (
     ("cli",),
     ("documents", "terminal", "simulator"),
     ("run",),
-    ("reverse", "saved_plan"),
+    ("reverse", "saved_plan", "doubt", "history"),
     ("check", "folders", "interruption"),
     ("read", "validate", "plan", "send", "lookup", "journal", "report", "export"),
     ("client",),

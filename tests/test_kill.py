@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from runs import FIRST, Cells, comments, lines, shows, statuses, write_sheet
 
-from batch import cli, run
+from batch import cli, history
 from batch.client import retrying
 from batch.journal import Journal
 from batch.simulator import Behaviour, Fault, Faults, Planned, SimulatedApi
@@ -157,7 +157,7 @@ class Mortal:
     def runs(self) -> list[Path]:
         """The folders of its confirmed runs."""
         reports = self._folder / "reports"
-        return [reports / found.run for found in run.runs(reports)]
+        return [reports / found.run for found in history.runs(reports)]
 
 
 @pytest.fixture

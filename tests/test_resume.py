@@ -28,7 +28,7 @@ from runs import (
     write_sheet,
 )
 
-from batch import run
+from batch import history, run
 from batch.check import Source
 from batch.errors import (
     BusyError,
@@ -429,7 +429,7 @@ class TestWhatResumingNeeds:
                 made.execute("PRAGMA journal_mode = WAL")
         else:
             (folder / FILE_NAME).touch()
-        found = run.runs(tmp_path / "reports")
+        found = history.runs(tmp_path / "reports")
         assert [summary.run for summary in found] == [ended.summary.run]
         assert statuses(resume(api, tmp_path)) == ["updated"] * 3
 

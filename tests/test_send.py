@@ -188,7 +188,7 @@ class TestOneFault:
         self, api: SimulatedApi, tmp_path: Path, fault: Fault
     ) -> None:
         api.faults = Faults(script=[Planned(fault, token=FIRST + 1)], retry_after=0)
-        ended = apply(api, tmp_path, comments(3), workers=1, timeout=0.3)
+        ended = apply(api, tmp_path, comments(3), workers=1, timeout=1.0)
         assert statuses(ended) == ["updated"] * 3
         assert [line["attempts"] for line in lines(ended)] == ["1", "2", "1"]
         assert {line["http_status"] for line in lines(ended)} == {"200"}

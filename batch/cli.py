@@ -157,7 +157,7 @@ def check(
         terminal = _terminal(chosen)
         terminal.show_check(checked)
         if not checked.invalid_rows:
-            terminal.next_step(shlex.join(["token-batch", "plan", sheet]))
+            terminal.next_step(_typed_for("plan"))
         elif checked.invalid_rows < checked.rows:
             terminal.next_step("mend these and check again; apply leaves such rows out")
         else:
@@ -211,8 +211,8 @@ def plan(
     else:
         terminal.show_plan(proposal)
         if proposal.plan.operations and not proposal.objections:
-            what = [str(out or sheet), *(["--simulate"] if simulate else [])]
-            terminal.next_step(shlex.join(["token-batch", "apply", *what]))
+            saved = ["token-batch", "apply", str(out), *(["--simulate"] if simulate else [])]
+            terminal.next_step(shlex.join(saved) if out else _typed_for("apply"))
     if proposal.objections:
         raise UsageError("; ".join(proposal.objections))
     unfit = sum(proposal.counts().values()) - proposal.counts()[Status.UNCHANGED]
@@ -518,6 +518,11 @@ def _exit(ended: Ended, terminal: Terminal, *, as_json: bool) -> NoReturn:
     if ended.stop:
         raise typer.Exit(STOPPED_EARLY)
     raise typer.Exit(ALL_WELL if ended.summary.all_well else SOME_NOT)
+
+
+def _typed_for(command: str) -> str:
+    """What was typed, with another command that takes the same options."""
+    return shlex.join(["token-batch", command, *sys.argv[2:]])
 
 
 def _chosen(given: dict[str, Any]) -> Settings:

@@ -216,6 +216,22 @@ def test_check_of_a_right_sheet_exits_0_and_needs_no_key(tmp_path: Path) -> None
     assert "8 of 8 rows valid" in said.out
 
 
+def test_each_command_ends_with_the_next_as_it_is_to_be_typed(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    options = ("--timezone", "Europe/Oslo", "a sheet.csv", "--clear-marker", "no value")
+    write_sheet(tmp_path, name="a sheet.csv")
+
+    checked = said_by("check", *options, folder=tmp_path)
+    planned = said_by("plan", *options, folder=tmp_path, **settings_for(api))
+    saved = said_by("plan", *options, "--out", "p.json", folder=tmp_path, **settings_for(api))
+
+    typed = "--timezone Europe/Oslo 'a sheet.csv' --clear-marker 'no value'"
+    assert checked.out.splitlines()[-1] == f"Next: token-batch plan {typed}"
+    assert planned.out.splitlines()[-1] == f"Next: token-batch apply {typed}"
+    assert saved.out.splitlines()[-1] == "Next: token-batch apply p.json"
+
+
 def test_check_of_a_wrong_row_exits_1_and_names_its_cell(tmp_path: Path) -> None:
     (tmp_path / "wrong.csv").write_text("id,isActive\n100001,maybe\n100002,yes\n", "utf-8")
     said = said_by("check", "wrong.csv", folder=tmp_path)

@@ -26,7 +26,8 @@ class Source:
 class Checked:
     """What is asked, read and validated: `rows` of it, as patches or with problems.
 
-    `meanings`: what the column below each of the headers means. `worksheet` and `header_row`: where
+    `meanings`: what the column below each of the headers means; `mapping`: the headings of which
+    its person has said it. `worksheet` and `header_row`: where
     the table is; the former is empty for what is no workbook. The patches are gone once a plan is
     made of them. `hidden_rows`: how many of the rows are not to be seen in the spreadsheet.
     `total_row`: the number of the line of totals that was left out.
@@ -51,6 +52,7 @@ class Checked:
     settled: Mapping[Status, int] = field(default_factory=dict)
     worksheet: str = ""
     header_row: int = 1
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def invalid_rows(self) -> int:
@@ -113,6 +115,7 @@ def check_sheet(sheet: Sheet, settings: Settings, journal: Journal | None = None
         unheaded=sorted(filled),
         worksheet=sheet.worksheet,
         header_row=sheet.header_row,
+        mapping=sheet.mapping,
     )
 
 

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -34,6 +34,7 @@ from batch.models import (
     About,
     Attempt,
     Cell,
+    Covered,
     Entry,
     Field,
     HandedIn,
@@ -49,7 +50,6 @@ from batch.models import (
     TokenPatch,
     Value,
     Written,
-    cell_text,
     iso,
 )
 
@@ -549,28 +549,33 @@ def _now() -> str:
 
 
 def _cells_json(row: Row) -> str:
-    return _ENCODER.encode([_jsonable_cell(cell) for cell in row.cells])
+    return _ENCODER.encode([json_of_cell(cell) for cell in row.cells])
 
 
-def _jsonable_cell(cell: Cell) -> Any:
+def json_of_cell(cell: Cell) -> Any:
     """Text and numbers as they are. A date and a time by their kind, because JSON has none."""
     if isinstance(cell, str | int | float):
         return cell
-    if isinstance(cell, datetime | date | time):
-        return {type(cell).__name__: cell.isoformat()}
-    return cell_text(cell)
+    if isinstance(cell, timedelta):
+        return {"seconds": cell.total_seconds()}
+    if isinstance(cell, Covered):
+        return {"covered": cell.area}
+    return {type(cell).__name__: cell.isoformat()}
 
 
 def _cells(text: str) -> Sequence[Cell]:
-    return [_cell(cell) for cell in json.loads(text)]
+    return [cell_of_json(cell) for cell in json.loads(text)]
 
 
-def _cell(cell: Any) -> Cell:
+def cell_of_json(cell: Any) -> Cell:
+    """The cell of which `json_of_cell` has made that."""
     if not isinstance(cell, dict):
         found: Cell = cell
         return found
-    ((kind, text),) = cell.items()
-    return _KINDS[kind].fromisoformat(text)
+    ((kind, told),) = cell.items()
+    if kind == "seconds":
+        return timedelta(seconds=told)
+    return Covered(told) if kind == "covered" else _KINDS[kind].fromisoformat(told)
 
 
 def _token_json(token: Token) -> bytes:

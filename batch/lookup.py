@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
 from urllib.parse import urlencode
@@ -90,7 +90,7 @@ class Lookup:
             "tokens were added or deleted each time that the account was read: try again later"
         )
 
-    async def tokens(self, ids: Iterable[int]) -> dict[int, Token | None]:
+    async def tokens(self, ids: Collection[int]) -> dict[int, Token | None]:
         """The tokens with these ids, each read by itself; None where there is none."""
         found: dict[int, Token | None] = {}
         left = iter(ids)
@@ -98,6 +98,7 @@ class Lookup:
         async def read_on() -> None:
             for token_id in left:
                 found[token_id] = await self._token(token_id)
+                self._seen(len(found), len(ids))
 
         await _several(read_on)
         return found

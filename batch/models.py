@@ -568,7 +568,9 @@ class About(BaseModel):
     are not to be seen there. `total_row`: the number of a line of totals, which is no row.
     `settings`: those it was begun with, but for the key. `confirmed_at` is None until its person
     said yes; before that nothing is sent. `stopped`: why it ended before every row had an outcome,
-    else empty. `seconds` and `requests` are those of all sittings together.
+    else empty. `undone_by`: the run that has taken it back, if one has. `seconds` and `requests`
+    are those of all sittings together. `mapping`: the headings of which its person has said what
+    they mean.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -580,6 +582,7 @@ class About(BaseModel):
     meanings: list[Meaning | None] = []
     worksheet: str = ""
     header_row: int = 1
+    mapping: dict[str, str] = {}
     kept: str = ""
     hidden_rows: int = 0
     total_row: int | None = None
@@ -592,6 +595,7 @@ class About(BaseModel):
     confirmed_at: datetime | None = None
     finished_at: datetime | None = None
     stopped: str = ""
+    undone_by: str = ""
     operations: int = 0
     requests: Requests = Requests()
     seconds: float = 0.0

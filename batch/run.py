@@ -193,7 +193,11 @@ async def undo(folder: Path, settings: Settings, audience: Audience) -> Ended | 
         reverse = partial(reverse_of, undone, settings.clear_marker)
         if _was_pinned(undone) or undone.has_side_effects:
             settings = _pinned(settings)  # or putting back would move what it moved before
-        return await _carry_out(f"undo {_untimed(folder.name)}", reverse, settings, audience)
+        name = f"undo {_untimed(folder.name)}"
+        ended = await _carry_out(name, reverse, settings, audience)
+        if ended:
+            undone.note(undone_by=ended.summary.run)
+        return ended
 
 
 async def _look_at_doubtful(undone: Journal, settings: Settings, audience: Audience) -> None:
@@ -205,7 +209,7 @@ async def _look_at_doubtful(undone: Journal, settings: Settings, audience: Audie
     async with _connected(settings) as client:
         with _nothing_done():
             await doubt.correct(undone, _lookup(client, settings, audience))
-    report.write(undone)
+    _report(undone)
 
 
 def _was_pinned(journal: Journal) -> bool:
@@ -253,6 +257,9 @@ async def resume(folder: Path, settings: Settings, audience: Audience) -> Ended:
         _alone_with_sheet_of(journal, settings),
     ):
         _refuse_another_account(journal, settings)
+        undone_by = journal.about().undone_by
+        if undone_by:
+            raise RunError(f"{folder.name} was taken back by {undone_by}: hand its sheet in again")
         settings = _pinned(settings) if _was_pinned(journal) else settings
         read_at = asyncio.get_running_loop().time()
         async with _connected(settings) as client:
@@ -320,9 +327,20 @@ async def export_tokens(
 
 
 def write_reports(folder: Path) -> Ended:
-    """Write a run's reports again."""
+    """Write a run's reports again. RunError if one cannot be written."""
     with existing_run(folder) as journal:
-        return Ended(report.write(journal))
+        told, refused = report.write(journal)
+    if refused:
+        raise RunError(refused)
+    return Ended(told)
+
+
+def _report(journal: Journal) -> report.Facts:
+    """What became of the rows does not hang on whether all reports can be written."""
+    told, refused = report.write(journal)
+    if refused:
+        _LOG.error(refused)
+    return told
 
 
 # The stages
@@ -428,7 +446,7 @@ async def _send(
             requests=before.requests + _requests(client.traffic),
             seconds=round(before.seconds + time.monotonic() - began, 3),
         )
-        told = report.write(journal)
+        told = _report(journal)
     return Ended(told, stop, interruption.happened)
 
 
@@ -493,6 +511,7 @@ def _facts(checked: Checked, settings: Settings) -> dict[str, object]:
         "meanings": checked.meanings,
         "worksheet": checked.worksheet,
         "header_row": checked.header_row,
+        "mapping": checked.mapping,
         "clear_marker": settings.clear_marker,
         "base_url": _account(settings),
         "who": _who(),

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from batch.check import Checked, invalid
 from batch.errors import UsageError
 from batch.files import replacing
-from batch.journal import Journal, in_transactions
+from batch.journal import Journal, cell_of_json, in_transactions, json_of_cell
 from batch.models import (
     Field,
     Meaning,
@@ -29,7 +29,6 @@ from batch.models import (
     TokenPatch,
     TokenRef,
     Value,
-    cell_text,
     iso,
 )
 from batch.plan import Plan, Settled
@@ -41,12 +40,14 @@ _DATES = (Field.VALID_FROM, Field.EXPIRES_AT)
 
 
 class SavedRow(BaseModel):
-    """A row as it was handed in; `status` is None for one that an operation carries out."""
+    """A row as it was handed in; `status` is None for one that an operation carries out. `cells` as
+    the journal writes them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     row: int
-    cells: Sequence[str]
+    cells: Sequence[Any]
     status: Status | None = None
     code: str = ""
     message: str = ""
@@ -88,6 +89,9 @@ class SavedPlan(BaseModel):
     sha256: str
     headers: Sequence[str]
     meanings: Sequence[Meaning | None]
+    worksheet: str
+    header_row: int
+    mapping: Mapping[str, str]
     clear_marker: str
     hidden_rows: int
     total_row: int | None
@@ -112,6 +116,9 @@ def of_plan(plan: Plan, checked: Checked, rows: Iterable[Row], **facts: object) 
             "sha256": checked.sha256,
             "headers": checked.headers,
             "meanings": checked.meanings,
+            "worksheet": checked.worksheet,
+            "header_row": checked.header_row,
+            "mapping": checked.mapping,
             "hidden_rows": checked.hidden_rows,
             "total_row": checked.total_row,
             "operations": [
@@ -163,7 +170,7 @@ def load(path: Path) -> SavedPlan:
 def asked_by(plan: SavedPlan, journal: Journal) -> Checked:
     """What the plan asks, and what it expects of each token. The journal is told the rows."""
     for rows in in_transactions(plan.rows):
-        journal.add_rows(Row(row.row, tuple(row.cells)) for row in rows)
+        journal.add_rows(Row(row.row, tuple(map(cell_of_json, row.cells))) for row in rows)
         journal.settle_rows(
             (row.row, Outcome(row.status, row.message, row.code), _name(row))
             for row in rows
@@ -181,6 +188,9 @@ def asked_by(plan: SavedPlan, journal: Journal) -> Checked:
         sha256=plan.sha256,
         headers=plan.headers,
         meanings=plan.meanings,
+        worksheet=plan.worksheet,
+        header_row=plan.header_row,
+        mapping=plan.mapping,
         rows=len(plan.rows),
         patches=patches,
         hidden_rows=plan.hidden_rows,
@@ -196,7 +206,7 @@ def _invalid(problems: Iterable[Problem]) -> Iterator[Settled]:
 
 
 def _row(row: Row, settled: Settled | None) -> SavedRow:
-    cells = [cell_text(cell) for cell in row.cells]
+    cells = [json_of_cell(cell) for cell in row.cells]
     if settled is None:
         return SavedRow(row=row.number, cells=cells)
     return SavedRow(

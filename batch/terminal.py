@@ -22,12 +22,12 @@ from rich.prompt import Confirm, Prompt
 from rich.table import Table
 
 from batch.check import Checked
-from batch.errors import NotAsAsked
 from batch.models import Operation, Outcome, Problem, Rate, Status, shown
-from batch.report import Cause, RunState, Summary, Told, Verification, causes_of, command
+from batch.report import Cause, RunState, Summary, Told, Verification, causes_of
 from batch.run import Ended, Exported, Proposal
 
 LOG = logging.getLogger("token-batch")
+LOG_EVERY_HERE = 2.0  # seconds between two lines about reading before somebody's eyes
 LOG_EVERY = 60.0  # seconds between two lines about progress where there is no bar
 NAMED = 5  # tokens that a warning names
 _WHERE = 18  # characters of the cells that a cause names
@@ -101,12 +101,16 @@ class Terminal:
         self._results = self._errors if as_json else Console(highlight=False)
         self._as_json = as_json
         self._progress: _Progress | None = None
+        self._told_at = time.monotonic()
 
     # While a run goes on (batch.run.Audience)
 
     def reading(self, seen: int, count: int) -> None:
         """Tokens read so far."""
-        if seen == count or self._errors.is_terminal:
+        now = time.monotonic()
+        every = LOG_EVERY_HERE if self._errors.is_terminal else LOG_EVERY
+        if seen == count or now - self._told_at > every:
+            self._told_at = now
             LOG.info("%s%s of %s tokens read", self._prefix, f"{seen:,}", f"{count:,}")
 
     @property
@@ -219,11 +223,10 @@ class Terminal:
             self._say(f"… and {left_out:,} more causes in report.html")
         if summary.state is not RunState.FINISHED:
             self._say(_why_unfinished(summary))
-            if isinstance(ended.stop, NotAsAsked):
-                self._to_copy("Put back what was moved", command(summary, "undo"))
-            self._to_copy("Go on with", command(summary, "resume"))
-        elif not summary.all_well:
-            self._to_copy("Mend and hand in again", f"{summary.folder}/{ended.told.fix}")
+        for step in ended.told.story.steps:
+            self._say(_plain(step.text))
+            if step.command:
+                self._to_copy(step.command)
         self._say(f"Reports: {_plain(summary.folder)}")
 
     def show_export(self, exported: Exported) -> None:
@@ -369,11 +372,11 @@ class Terminal:
 
     def next_step(self, text: str) -> None:
         """What to do now."""
-        self._to_copy("Next", text)
+        self._to_copy(f"Next: {text}")
 
-    def _to_copy(self, what: str, text: str) -> None:
+    def _to_copy(self, text: str) -> None:
         # Never wrapped: it is there to be copied.
-        self._results.print(f"{self._prefix}{what}: {_plain(text)}", soft_wrap=True)
+        self._results.print(f"{self._prefix}{_plain(text)}", soft_wrap=True)
 
 
 class _Progress:

@@ -840,4 +840,4 @@ def test_a_run_with_a_row_not_known_yet_is_not_said_to_have_been_killed(
     assert said.code == 1
     assert "Not known yet: 1 row; resuming reads the tokens" in said.out
     assert "Stopped early" not in said.out
-    assert "Go on with: token-batch resume" in said.out
+    assert "token-batch resume" in said.out

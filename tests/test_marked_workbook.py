@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
+from zipfile import ZipFile
 
 import pytest
 import xlsxwriter
@@ -584,6 +587,31 @@ def test_no_more_notes_than_excel_bears(tmp_path: Path) -> None:
     assert len(notes(out)) == 2_000
     assert load_workbook(out)["Fleet"]["B1501"].fill.fgColor.rgb == "FFFFC7B3"
     assert "The first 2,000 of 3,000 coloured cells have notes" in str(values(out, "token-batch"))
+
+
+def test_notes_drawn_with_names_declared_on_each_shape_get_ours_well_formed(
+    tmp_path: Path,
+) -> None:
+    made, sheet, path = fleet(tmp_path)
+    sheet["B2"].comment = Comment("theirs", "me")
+    made.save(path)
+    with ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in parts if name.endswith(".vml"))
+    declared = re.findall(rb' xmlns:[vox]="[^"]*"', parts[name])
+    bare = re.sub(rb' xmlns:[vox]="[^"]*"', b"", parts[name])
+    parts[name] = re.sub(rb"<([vox]):(\w+)", rb"<\1:\2" + b"".join(declared), bare)
+    with ZipFile(path, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+
+    out = marked(path, [mark(2, B="wrong"), mark(3, A="wrong")])
+
+    assert notes(out) == {"A3": "wrong", "B2": "theirs\n\ntoken-batch: wrong"}
+    with ZipFile(out) as archive:
+        for part in archive.namelist():
+            if part.endswith(".vml"):
+                ET.fromstring(archive.read(part))  # noqa: S314 - of our own making
 
 
 # Workbooks as programs write them

@@ -252,7 +252,7 @@ def test_fields_that_moved_unasked_are_told_and_how_to_put_them_back(tmp_path: P
 
     undo, resume_, *_ = page.commands
     assert undo.startswith("token-batch undo ")
-    assert resume_.startswith("token-batch resume ")
+    assert resume_.startswith("token-batch apply sheet.csv --pin-defaults ")
     assert "also changed, though it was not asked" in page.section("wrong")
 
 

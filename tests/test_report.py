@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from batch import report
-from batch.errors import JournalError
 from batch.files import replacing
 from batch.journal import Journal
 from batch.models import (
@@ -490,23 +489,24 @@ def test_a_report_that_fails_halfway_leaves_the_former_one_and_no_half(tmp_path:
     assert [each.name for each in tmp_path.iterdir()] == ["report.csv"]
 
 
-def test_reports_that_cannot_be_written_say_so_and_how_to_get_them(mixture: Journal) -> None:
-    (mixture.folder / "report.csv").mkdir()
-    name = mixture.folder.name
-
-    with pytest.raises(JournalError, match=rf"cannot be written .* `token-batch report {name}`"):
-        report.write(mixture)
-
-
-def test_a_report_that_cannot_be_written_costs_no_other(mixture: Journal) -> None:
+def test_a_report_that_cannot_be_written_is_named_and_costs_no_other(mixture: Journal) -> None:
     (mixture.folder / "report.csv").mkdir()
     (mixture.folder / "report.xlsx").mkdir()
 
-    with pytest.raises(JournalError, match="token-batch report"):
-        report.write(mixture)
+    _, refused = report.write(mixture)
 
+    assert "report.csv (Is a directory), report.xlsx (Is a directory)" in refused
+    assert "`token-batch report 2026-01-01-kort` writes its reports again" in refused
     for name in ("fix.csv", "undo.csv", "report.html", "summary.json"):
         assert (mixture.folder / name).is_file()
+
+
+def test_half_a_report_of_a_process_that_was_killed_is_cleared_away(mixture: Journal) -> None:
+    (mixture.folder / ".report.xlsx.4711.part").write_bytes(b"half")
+
+    report.write(mixture)
+
+    assert list(mixture.folder.glob(".*.part")) == []
 
 
 def test_reports_written_again_are_the_same_and_nothing_is_left_beside_them(
@@ -526,7 +526,7 @@ def test_reports_written_again_are_the_same_and_nothing_is_left_beside_them(
 
 
 def test_the_summary_counts_every_row_once(mixture: Journal) -> None:
-    written = report.write(mixture)
+    written, _ = report.write(mixture)
 
     told = (mixture.folder / "summary.json").read_text(encoding="utf-8")
     summary = Summary.model_validate_json(told)

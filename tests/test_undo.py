@@ -271,6 +271,14 @@ def test_nobody_else_works_on_the_sheet_of_a_run_that_is_resumed_or_undone(
     assert [type(each) for each in met] == [BusyError, BusyError]
 
 
+def test_a_run_that_was_taken_back_does_not_go_on(api: SimulatedApi, tmp_path: Path) -> None:
+    done = apply(api, tmp_path, comments(3))
+    undone = undo(api, tmp_path, done)
+
+    with pytest.raises(RunError, match=f"taken back by {undone.summary.run}"):
+        resume(api, tmp_path, done.summary.run)
+
+
 def test_another_accounts_key_is_told_from_tokens_that_are_gone(
     api: SimulatedApi, tmp_path: Path
 ) -> None:

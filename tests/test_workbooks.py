@@ -217,6 +217,71 @@ def test_a_text_file_has_no_fix_in_a_workbook(api: SimulatedApi, tmp_path: Path)
     assert not (Path(ended.summary.folder) / "fix.xlsx").exists()
 
 
+def test_a_row_with_too_many_cells_is_refused_again_when_the_report_is_handed_in(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "moved.csv"
+    sheet.write_text(f"id,comment,billingReference\n{FIRST},Hello, world,KST-1\n", "utf-8")
+    ended = applied(api, tmp_path, sheet)
+    assert statuses(ended) == ["invalid"]
+
+    again = applied(api, tmp_path, Path(ended.summary.folder) / "report.xlsx")
+
+    assert statuses(again) == ["invalid"]
+    assert api.writes == []
+
+
+def refused(path: Path) -> Path:
+    """A workbook with cells that no column takes, though their texts would do."""
+    book = Workbook()
+    sheet: Any = book.active
+    sheet.append(["id", "comment", "isActive"])
+    sheet.append([FIRST, date(2026, 5, 1), None])
+    sheet.append([FIRST + 1, True, None])
+    sheet.append([FIRST + 2, "fine", "no"])
+    sheet.append([FIRST + 3, "fine", None])
+    sheet.merge_cells("C4:C5")
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["fix.xlsx", "report.xlsx"])
+def test_what_was_refused_is_refused_again_until_it_is_mended(
+    api: SimulatedApi, tmp_path: Path, name: str
+) -> None:
+    ended = applied(api, tmp_path, refused(tmp_path / "cards.xlsx"))
+    assert statuses(ended) == ["invalid", "invalid", "updated", "invalid"]
+
+    again = applied(api, tmp_path, Path(ended.summary.folder) / name)
+
+    assert [status for status in statuses(again) if status != "unchanged"] == ["invalid"] * 3
+    assert not (Path(ended.summary.folder) / "fix.csv").exists()
+
+
+def test_the_figures_of_an_earlier_report_give_way_to_new_ones(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    ended = apply(api, tmp_path, MIXED)
+    again = applied(api, tmp_path, Path(ended.summary.folder) / "report.xlsx")
+    assert opened(again).sheetnames == ["token-batch", "Rows"]
+
+
+def test_the_command_to_mend_reads_the_sheet_as_it_was_read(
+    api: SimulatedApi, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "cards.csv"
+    sheet.write_text(f"Card,isActive\n{FIRST},perhaps\n", "utf-8")
+    settings = settings_for(api, tmp_path, timezone="Europe/Copenhagen", date_order="dmy")
+    source = Source(str(sheet), mapping={"Card": "id"})
+    ended = asyncio.run(run.apply(source, settings, Quiet()))
+    assert ended is not None
+
+    (step,) = ended.told.story.steps
+
+    options = "--timezone Europe/Copenhagen --date-order dmy --map Card=id"
+    assert f"fix.csv {options}" in step.command
+
+
 # Whatever the cells hold
 
 

@@ -32,7 +32,8 @@ class Sheet:
     `name`: the file's, or "standard input". `path`: where it is read from, which for these and for
     a packed file is a temporary one. `sha256`: of the file's bytes, in hexadecimal.
     `worksheet`: empty for a text file. `header_row`: as the spreadsheet numbers it.
-    `columns`: all of them in order, from the spreadsheet's column A on.
+    `columns`: all of them in order, from the spreadsheet's column A on. `mapping`: the headings
+    whose meaning its person has said.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Sheet:
     worksheet: str
     header_row: int
     columns: tuple[Column, ...]
+    mapping: Mapping[str, str]
     _table: Table = field(repr=False)
 
     def rows(self, left_out: Callable[[Row], object] = lambda _: None) -> Iterator[Row]:
@@ -105,7 +107,15 @@ def open_sheet(
             refuse_bomb(path, limits.unpacked)
             table = read_workbook(path, kind, mapping=mapping, worksheet=worksheet, limits=limits)
         return Sheet(
-            name, path, sha256, kind, table.worksheet, table.header_row, table.columns, table
+            name=name,
+            path=path,
+            sha256=sha256,
+            kind=kind,
+            worksheet=table.worksheet,
+            header_row=table.header_row,
+            columns=table.columns,
+            mapping=mapping or {},
+            _table=table,
         )
 
 

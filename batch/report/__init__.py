@@ -5,17 +5,15 @@ Each file is written under a temporary name and then renamed: whoever opens it f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from batch.errors import JournalError
 from batch.report import workbooks
 from batch.report.causes import Cause, Told, causes_of
 from batch.report.figures import figures_of
 from batch.report.page import Facts, facts_of, write_page
 from batch.report.record import Record
 from batch.report.sheets import write_attempts, write_fix, write_report, write_undo
-from batch.report.story import command
 from batch.report.summary import RunState, Summary, summarize, write_summary
 from batch.report.verification import (
     Difference,
@@ -34,7 +32,6 @@ __all__ = [
     "Told",
     "Verification",
     "causes_of",
-    "command",
     "differences",
     "summarize",
     "write",
@@ -42,31 +39,38 @@ __all__ = [
 ]
 
 
-def write(record: Record) -> Facts:
-    """All reports of the run, beside its record, and what they tell. JournalError if one cannot be
-    written; the others are.
+def write(record: Record) -> tuple[Facts, str]:
+    """All reports of the run, beside its record: what they tell, and in a sentence which of them
+    cannot be written; empty if they are all there.
     """
+    for half in record.folder.glob(".*.part"):  # of a process that was killed while it wrote
+        half.unlink()
     facts = facts_of(record)
-    refused = [error for each in _writers(record, facts) if (error := _refusal(each))]
-    if refused:
-        raise JournalError(
-            f"the reports in {record.folder} cannot be written ({refused[0].strerror}): the run is "
-            f"in its journal; `token-batch report {record.folder.name}` writes them again"
-        ) from refused[0]
-    return facts
-
-
-def _writers(record: Record, facts: Facts) -> Sequence[Callable[[], None]]:
-    return (
-        partial(write_report, record),
-        partial(write_fix, record),
-        partial(write_undo, record),
-        partial(write_attempts, record),
-        partial(workbooks.write_fix, record),
-        partial(workbooks.write_marked, record, figures_of(facts)),
-        partial(write_page, record.folder, facts),
-        partial(write_summary, record.folder, facts.summary),
+    refused = {
+        name: error
+        for name, write_one in _writers(record, facts).items()
+        if (error := _refusal(write_one))
+    }
+    if not refused:
+        return facts, ""
+    told = ", ".join(f"{name} ({error.strerror})" for name, error in refused.items())
+    return facts, (
+        f"what cannot be written in {record.folder}: {told}; the run is in its journal, and "
+        f"`token-batch report {record.folder.name}` writes its reports again"
     )
+
+
+def _writers(record: Record, facts: Facts) -> Mapping[str, Callable[[], None]]:
+    return {
+        "report.csv": partial(write_report, record),
+        "fix.csv": partial(write_fix, record),
+        "undo.csv": partial(write_undo, record),
+        "attempts.csv": partial(write_attempts, record),
+        workbooks.FIX: partial(workbooks.write_fix, record),
+        workbooks.REPORT: partial(workbooks.write_marked, record, figures_of(facts)),
+        "report.html": partial(write_page, record.folder, facts),
+        "summary.json": partial(write_summary, record.folder, facts.summary),
+    }
 
 
 def _refusal(write_one: Callable[[], None]) -> OSError | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from xlsxwriter.worksheet import Worksheet
 
 from batch.files import replacing
 from batch.formulas import harmless_in_workbook
-from batch.models import EXACT_LIMIT, Cell, Status, cell_text, column_letter
+from batch.models import Cell, Covered, Status, cell_text, column_letter
 from batch.report.figures import SHEET, WELL, Figure
 from batch.report.marked import MOST_NOTES, Mark
 
@@ -28,7 +28,9 @@ _LONGEST = 32_767  # characters of a cell
 _LOOKED_AT = 200  # rows, to find how wide a column is
 _WIDEST, _NARROWEST, _MESSAGE_WIDTH = 40, 9, 70  # characters
 _A4 = 9
+_TAB = "#4472C4"  # by which a marked workbook knows the figures of an earlier report
 _BEFORE_EXCEL = 1900  # the year in which its calendar begins
+HIDDEN = "#N/A"  # stands for a cell that a merged area hides: no column takes it for a value
 _ROWS = "Rows"
 _NO_NAME = re.compile(r"[\[\]:*?/\\\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _LONGEST_NAME = 28  # characters of Excel's 31, which leave room for a number
@@ -39,6 +41,7 @@ _FORMATS: Final[Mapping[type, str]] = {
     datetime: "yyyy-mm-dd hh:mm:ss.000",  # LibreOffice saves as CSV what it shows
     date: "yyyy-mm-dd",
     time: "hh:mm:ss",
+    timedelta: "[h]:mm:ss",
 }
 
 
@@ -197,8 +200,12 @@ class _Sheet:
                 sheet.write_string(place, column, _text(cell), look)
             case bool():
                 sheet.write_boolean(place, column, cell, look)
-            case int() | float() if abs(cell) < EXACT_LIMIT and math.isfinite(cell):
+            case int() | float() if math.isfinite(cell):
                 sheet.write_number(place, column, cell, look)
+            case timedelta():
+                sheet.write_datetime(place, column, cell, look)
+            case Covered():
+                sheet.write_string(place, column, HIDDEN, look)
             case datetime() | date() if cell.year > _BEFORE_EXCEL:
                 sheet.write_datetime(place, column, cell, look)
             case time():
@@ -224,6 +231,7 @@ def _text(text: str) -> str:
 
 def _write_figures(sheet: Worksheet, figures: Sequence[Figure], looks: _Looks) -> None:
     sheet.hide_gridlines(2)
+    sheet.set_tab_color(_TAB)
     _fit_to_paper(sheet)
     sheet.set_column(0, 0, 26)
     sheet.set_column(1, 1, 12)

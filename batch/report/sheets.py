@@ -23,10 +23,14 @@ def write_report(record: Record) -> None:
 def write_fix(record: Record) -> None:
     """`fix.csv`: the rows to mend as they were handed in, and what was wrong with each.
 
-    Cells beyond the sheet's headers come last, where they are still beyond them: handed in
-    again, the row is refused as before instead of read with its cells moved.
+    Of a workbook there is none: as text, a date in a column of texts would be a text. Cells beyond
+    the sheet's headers come last, where they are still beyond them: handed in again, the row is
+    refused as before instead of read with its cells moved.
     """
-    headers = record.about().headers
+    about = record.about()
+    if about.worksheet:
+        return
+    headers = about.headers
     kept = [place for place, header in enumerate(headers) if header not in FIX_COLUMNS]
     lines = (_fix_line(row, kept, len(headers)) for row in record.handed_in(TO_MEND))
     write_csv(record.folder / "fix.csv", (*(headers[place] for place in kept), *FIX_COLUMNS), lines)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from batch.models import Status
+from batch.models import About, Status
 from batch.report.summary import RunState, Summary
 from batch.report.words import counted
 
@@ -48,7 +48,7 @@ class Story:
 class Ending:
     """What the story is told from. `tokens`: how many were changed. `fix`: the name of the file
     with the rows to mend. `moved`: fields moved that nobody asked to. `closed`: the last process
-    at work on the run came to its own end.
+    at work on the run came to its own end. `reading`: the options with which the sheet was read.
     """
 
     summary: Summary
@@ -56,6 +56,7 @@ class Ending:
     fix: str
     moved: bool
     closed: bool
+    reading: Sequence[str] = ()
 
     def count(self, *statuses: Status) -> int:
         """The rows that ended in one of these ways."""
@@ -87,10 +88,25 @@ class Ending:
         return self.summary.state if self.closed else RunState.UNFINISHED
 
 
-def command(summary: Summary, name: str, target: str = "") -> str:
+def reading_options(about: About) -> list[str]:
+    """The options without which a sheet of the run would be read otherwise."""
+    words = []
+    timezone, date_order = about.settings.get("timezone"), about.settings.get("date_order")
+    if timezone and timezone != "UTC":
+        words += ["--timezone", str(timezone)]
+    if date_order:
+        words += ["--date-order", str(date_order)]
+    if about.clear_marker != "NULL":
+        words += ["--clear-marker", about.clear_marker]
+    for heading, meaning in about.mapping.items():
+        words += ["--map", f"{heading}={meaning}"]
+    return words
+
+
+def command(summary: Summary, name: str, target: str = "", options: Sequence[str] = ()) -> str:
     """A command about the run, or about the target, as typed where the run was begun."""
     folder = Path(summary.folder)
-    words = ["token-batch", name, target or summary.run]
+    words = ["token-batch", name, target or summary.run, *options]
     if folder.parent != _REPORTS:
         words += ["--reports", str(folder.parent)]
     if summary.simulated:
@@ -193,11 +209,21 @@ def _steps(ending: Ending) -> Iterator[Step]:
     to_mend = ending.summary.rows - ending.done - ending.left
     if ending.moved:
         yield Step(
-            "Look at the fields that moved though nobody asked for it, under “What is wrong”. "
-            "This puts them back, with all else that the run has changed:",
+            "Fields have moved though nobody asked for it. This puts them back, with all else that "
+            "the run has changed:",
             command(ending.summary, "undo"),
         )
-    if is_open:
+    if ending.moved and is_open and not ending.undone:
+        yield Step(
+            "Then hand the sheet in again, with these fields sent along as they are:",
+            command(
+                ending.summary,
+                "apply",
+                ending.summary.sheet,
+                [*ending.reading, "--pin-defaults"],
+            ),
+        )
+    elif is_open:
         reason = ending.summary.stopped not in {"", INTERRUPTED} and ending.closed
         first = "When what stopped it is mended, go" if reason else "Go"
         yield Step(
@@ -219,7 +245,7 @@ def _mending(ending: Ending, to_mend: int, *, is_open: bool) -> Iterator[Step]:
     yield Step(
         f"{when} {ending.fix}, which holds the {rows} as handed in, each with what was wrong; "
         f"{what}, and hand the file in:",
-        command(ending.summary, "apply", path),
+        command(ending.summary, "apply", path, ending.reading),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
-from batch.models import About, HandedIn, Meaning, Status
+from batch.models import About, Cell, HandedIn, Meaning, Status, cell_text
 from batch.report.figures import WELL, Figure
 from batch.report.marked import CannotMark, Mark, MarkedTable, mark_workbook
 from batch.report.new_workbook import MarkedRow, Table, write_new_workbook
@@ -13,6 +13,7 @@ from batch.report.record import Record
 from batch.report.sheets import FIX_COLUMNS, TO_MEND
 
 REPORT = "report.xlsx"
+BEYOND = " | "  # between the cells of a row that has more of them than there are headings
 FIX = "fix.xlsx"
 LARGEST_MARKED = 40 << 20  # bytes of a packed workbook; a larger one takes long to be marked
 
@@ -63,7 +64,11 @@ def _mark_own(record: Record, about: About, figures: Sequence[Figure]) -> None:
 def _marked_rows(record: Record, about: About, width: int) -> Iterator[MarkedRow]:
     columns = _columns(about)
     for row in record.handed_in():
-        cells = [*row.cells[:width], *row.cells[len(about.headers) :]]
+        cells: Sequence[Cell] = row.cells[:width]
+        if any(map(cell_text, row.cells[len(about.headers) :])):
+            # In a workbook, cells beyond the headings are somebody's notes: read from there, the
+            # row would be taken for one whose cells are right.
+            cells = [BEYOND.join(map(cell_text, row.cells))]
         yield MarkedRow(_mark(row, row.row, columns), cells)
 
 

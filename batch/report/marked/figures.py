@@ -17,7 +17,7 @@ MARK_OF_FIGURES = 'rgb="FF4472C4"'
 
 _WELL = frozenset({Status.UPDATED, Status.UNCHANGED})
 _NARROWEST, _WIDEST = 10, 60  # characters
-_TITLE_SIZE = 16
+_TITLE_SIZE, _TITLE_HEIGHT = 16, 24  # points
 
 
 def figures_sheet(figures: Sequence[Sequence[Cell]], remarks: Sequence[str], styles: Styles) -> str:
@@ -52,9 +52,10 @@ def _colour(cells: Sequence[Cell]) -> str:
 
 
 def _columns(rows: Sequence[Sequence[Cell]]) -> str:
+    figures = [cells for cells in rows if len(cells) > 1]  # a sentence may go beyond its column
     count = max(map(len, rows), default=0)
     widths = (
-        max(len(str(cells[place])) + 2 for cells in rows if len(cells) > place)
+        max((len(str(cells[place])) + 2 for cells in figures if len(cells) > place), default=0)
         for place in range(count)
     )
     columns = "".join(
@@ -69,7 +70,8 @@ def _row(number: int, cells: Sequence[Cell], look: int) -> str:
     written = "".join(
         _cell(f"{column_letter(place)}{number}", cell, look) for place, cell in enumerate(cells)
     )
-    return f'<row r="{number}">{written}</row>'
+    height = f' ht="{_TITLE_HEIGHT}" customHeight="1"' if number == 1 else ""
+    return f'<row r="{number}"{height}>{written}</row>'
 
 
 def _cell(reference: str, cell: Cell, look: int) -> str:

@@ -126,6 +126,7 @@ class Notes:
     def _with_shapes(self, drawing: str, notes: list[tuple[int, int, str]]) -> str:
         if not notes:
             return drawing
+        drawing = _declaring(drawing)
         end, prefixes = drawing.rfind("</xml>"), _prefixes(drawing)
         if end < 0 or len(prefixes) < len(_VOCABULARIES):
             raise CannotMark("its notes are drawn in an unknown way")
@@ -267,9 +268,23 @@ class _Texts:
             xml.append(content, self._run(ours))
 
 
+def _root(drawing: str) -> str:
+    """The drawing up to the end of its first tag: what is declared there holds everywhere."""
+    return drawing[: drawing.find(">", drawing.find("<xml")) + 1]
+
+
+def _declaring(drawing: str) -> str:
+    """The drawing whose first tag declares all that our shapes need: other programs may declare
+    it on each shape of theirs.
+    """
+    missing = _VOCABULARIES.keys() - _prefixes(drawing)
+    declared = "".join(f' xmlns:our_{usual}="{_VOCABULARIES[usual]}"' for usual in sorted(missing))
+    return drawing.replace("<xml", f"<xml{declared}", 1)
+
+
 def _prefixes(drawing: str) -> dict[str, str]:
     """What stands in the drawing for the usual prefixes."""
-    declared = dict(re.findall(r"""\bxmlns:([\w.]+)\s*=\s*["']([^"']*)["']""", drawing))
+    declared = dict(re.findall(r"""\bxmlns:([\w.]+)\s*=\s*["']([^"']*)["']""", _root(drawing)))
     names = {vocabulary: name for name, vocabulary in declared.items()}
     return {usual: names[v] for usual, v in _VOCABULARIES.items() if v in names}
 

@@ -11,7 +11,7 @@ from batch.report.page.changes import Changes, FieldChanges
 from batch.report.page.plots import Plot, answers, progress
 from batch.report.page.timeline import Durations, Events, milliseconds, timeline
 from batch.report.record import Record
-from batch.report.story import MEANINGS, Ending, Story, story
+from batch.report.story import MEANINGS, Ending, Story, reading_options, story
 from batch.report.summary import Summary, summarize
 
 CAUSES_SHOWN = 12  # at once; the others of those listed after a click
@@ -94,6 +94,7 @@ def facts_of(record: Record) -> Facts:
         fix,
         seen.moved,
         not sittings or sittings[-1].ended_at is not None,
+        reading_options(about),
     )
     return Facts(
         summary=summary,

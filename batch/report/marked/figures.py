@@ -35,11 +35,13 @@ def figures_sheet(figures: Sequence[Sequence[Cell]], remarks: Sequence[str], sty
     first = len(below) + 4
     rows += [_row(first + place, [remark], usual) for place, remark in enumerate(remarks)]
     return (
-        f'<worksheet xmlns="{MAIN}"><sheetPr><tabColor {MARK_OF_FIGURES}/></sheetPr><sheetViews>'
+        f'<worksheet xmlns="{MAIN}"><sheetPr><tabColor {MARK_OF_FIGURES}/>'
+        '<pageSetUpPr fitToPage="1"/></sheetPr><sheetViews>'
         '<sheetView showGridLines="0" tabSelected="1" workbookViewId="0"/></sheetViews>'
         '<sheetFormatPr defaultRowHeight="15"/>'
         f"{_columns(below)}<sheetData>{''.join(rows)}</sheetData>"
         '<pageMargins left="0.7" right="0.7" top="0.75" bottom="0.75" header="0.3" footer="0.3"/>'
+        '<pageSetup paperSize="9" orientation="landscape" fitToHeight="0"/>'
         "</worksheet>"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -37,12 +38,19 @@ def new_run(reports: Path, sheet: str, started_at: datetime) -> Iterator[Journal
             shutil.rmtree(folder)
 
 
-def keep_workbook(sheet: Path, folder: Path) -> str:
-    """Put a copy of the workbook into the run's folder, and say under which name. RunError."""
+def keep_workbook(sheet: Path, sha256: str, folder: Path) -> str:
+    """Put a copy of the workbook into the run's folder, and say under which name. RunError if it
+    cannot be written, or is no longer the one with that digest.
+    """
+    kept = folder / WORKBOOK
     try:
-        shutil.copyfile(sheet, folder / WORKBOOK)
+        shutil.copyfile(sheet, kept)
+        with kept.open("rb") as file:
+            is_the_one = hashlib.file_digest(file, "sha256").hexdigest() == sha256
     except OSError as error:
-        raise RunError(f"{folder / WORKBOOK} cannot be written ({error.strerror})") from error
+        raise RunError(f"{kept} cannot be written ({error.strerror})") from error
+    if not is_the_one:
+        raise RunError(f"{sheet.name} was changed while it was read: hand it in again")
     return WORKBOOK
 
 

@@ -177,7 +177,7 @@ def _checked(sheet: Sheet, settings: Settings, journal: Journal | None = None) -
     checked = check_sheet(sheet, settings, journal)
     refuse_if_strict(checked, settings)
     if journal and sheet.kind == "xlsx":
-        journal.note(kept=keep_workbook(sheet.path, journal.folder))
+        journal.note(kept=keep_workbook(sheet.path, sheet.sha256, journal.folder))
     return checked
 
 

@@ -54,4 +54,12 @@ def test_a_lock_that_cannot_be_taken_is_said() -> None:
 def test_a_workbook_that_cannot_be_kept_is_said_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "cards.xlsx").write_bytes(b"PK")
     with pytest.raises(RunError, match=r"sheet\.xlsx cannot be written"):
-        keep_workbook(tmp_path / "cards.xlsx", tmp_path / "nowhere")
+        keep_workbook(tmp_path / "cards.xlsx", "", tmp_path / "nowhere")
+
+
+def test_a_workbook_that_is_no_longer_the_one_that_was_read_is_not_kept_for_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cards.xlsx").write_bytes(b"PK")
+    with pytest.raises(RunError, match="was changed while it was read"):
+        keep_workbook(tmp_path / "cards.xlsx", "0" * 64, tmp_path)
